@@ -1,0 +1,248 @@
+# flow: a workflow engine inside PostgreSQL
+#
+# `make help` says what can be made.  The list of objects below is the table
+# of contents of src/.
+
+MODULE_big = flow
+EXTENSION = flow
+EXTVERSION = 0.1.0
+PGFILEDESC = "flow - workflows inside PostgreSQL"
+
+OBJS = \
+	src/flow.o \
+	src/guc.o
+
+# base: building blocks that know nothing about workflows
+OBJS += \
+	src/base/guard.o \
+	src/base/identity.o \
+	src/base/install.o \
+	src/base/json.o \
+	src/base/spi.o
+
+# shmem: what the processes share
+OBJS += \
+	src/shmem/average.o \
+	src/shmem/database.o \
+	src/shmem/queue.o \
+	src/shmem/ring.o \
+	src/shmem/shmem.o \
+	src/shmem/slot.o \
+	src/shmem/waiters.o \
+	src/shmem/wake.o
+
+# catalog: rows and structs; all SQL on the extension's tables
+OBJS += \
+	src/catalog/cat_event.o \
+	src/catalog/cat_look.o \
+	src/catalog/cat_outcome.o \
+	src/catalog/cat_run.o \
+	src/catalog/cat_schedule.o \
+	src/catalog/cat_sweep.o \
+	src/catalog/cat_task.o \
+	src/catalog/cat_workflow.o
+
+# define: what the user wrote, as a checked and compiled graph
+OBJS += \
+	src/define/access.o \
+	src/define/check.o \
+	src/define/definefuncs.o \
+	src/define/document.o \
+	src/define/graph.o \
+	src/define/graphfuncs.o \
+	src/define/names.o \
+	src/define/options.o \
+	src/define/parse.o \
+	src/define/plan.o \
+	src/define/problem.o \
+	src/define/workflow.o
+
+# engine: what happens to a run, in whichever backend is doing it
+OBJS += \
+	src/engine/await.o \
+	src/engine/batch.o \
+	src/engine/changes.o \
+	src/engine/claim.o \
+	src/engine/context.o \
+	src/engine/control.o \
+	src/engine/drain.o \
+	src/engine/execute.o \
+	src/engine/flush.o \
+	src/engine/kinds/kind.o \
+	src/engine/kinds/sql.o \
+	src/engine/ready.o \
+	src/engine/redo.o \
+	src/engine/result.o \
+	src/engine/retry.o \
+	src/engine/run.o \
+	src/engine/runfuncs.o \
+	src/engine/session.o \
+	src/engine/settle.o \
+	src/engine/start.o \
+	src/engine/statement.o \
+	src/engine/stepfuncs.o \
+	src/engine/take.o \
+	src/engine/watch.o
+
+# worker: which process does it, and when it wakes
+OBJS += \
+	src/worker/emit.o \
+	src/worker/launcher.o \
+	src/worker/letgo.o \
+	src/worker/refill.o \
+	src/worker/scheduler.o \
+	src/worker/staff.o \
+	src/worker/timer.o \
+	src/worker/worker.o \
+	src/worker/workerfuncs.o
+
+# report: looking at it
+OBJS += \
+	src/report/cron.o \
+	src/report/cronspec.o \
+	src/report/reportfuncs.o \
+	src/report/schedule.o \
+	src/report/schedulefuncs.o
+
+# What CREATE EXTENSION runs, in this order
+SQL_FRAGMENTS = \
+	sql/tables.sql.in \
+	sql/worker.sql.in \
+	sql/look.sql.in \
+	sql/define.sql.in \
+	sql/run.sql.in \
+	sql/schedule.sql.in \
+	sql/final.sql.in
+
+DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
+
+# Objects and fragments that are not there are left out
+OBJS := $(patsubst %.c,%.o,$(wildcard $(OBJS:.o=.c)))
+SQL_FRAGMENTS := $(wildcard $(SQL_FRAGMENTS))
+
+# test/sql, test/specs and test/t; inputs there, outputs in expected/
+REGRESS = \
+	control \
+	define \
+	define_errors \
+	drain \
+	graph \
+	schedule_errors \
+	session \
+	start \
+	transaction \
+	views \
+	views_live
+
+ISOLATION = \
+	cancel_running \
+	drop_define \
+	fail_running \
+	pause_complete \
+	retry_running \
+	start_rollback \
+	start_same_key
+
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+
+REGRESS_OPTS = --inputdir=test --outputdir=. --load-extension=$(EXTENSION) \
+	--temp-config=test/flow.conf --temp-instance=tmp_check
+ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=$(EXTENSION) \
+	--temp-config=test/flow.conf --temp-instance=tmp_check_iso
+
+WARNINGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers
+# make WERROR=-Werror: warnings are errors, as in `make test`
+WERROR =
+
+# `override`, so that make PG_CFLAGS=-DUSE_ASSERT_CHECKING adds to this
+override PG_CPPFLAGS += -Isrc
+override PG_CFLAGS += $(WARNINGS) $(WERROR) -MMD -MP
+# No bitcode: building needs gcc alone
+override with_llvm = no
+
+EXTRA_CLEAN = $(OBJS:.o=.d) sql/$(EXTENSION)--*.sql tmp_check tmp_check_iso \
+	results regression.diffs regression.out output_iso log bench/*.o bench/*.so
+
+# The server to build against: PostgreSQL 15 if it is in its Debian place,
+# else the first in the path.
+PG_CONFIG ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+PROJECT_TARGETS = demo test check-quick bench style indent lint
+
+ifneq ($(wildcard $(PGXS)),)
+
+include $(PGXS)
+-include $(OBJS:.o=.d)
+
+$(DATA_built): $(SQL_FRAGMENTS) Makefile
+	@{ printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; \
+	cat $(SQL_FRAGMENTS); } > $@
+
+# What needs more than a compiler asks for it first.
+test demo bench check-quick style indent lint: deps
+
+# Everything that is tested, on servers of its own (test/check/suites)
+test: all
+	@test/check/suites all
+
+# The SQL regression tests only
+check-quick: all
+	@test/check/suites regress
+
+style: all
+	@test/check/style
+
+demo: all
+	@test/demo/run
+
+bench: all
+	@bench/run
+
+indent:
+	@test/check/indent --write
+
+lint:
+	@$(MAKE) --no-print-directory clean
+	@$(MAKE) --no-print-directory WERROR=-Werror all
+	@test/check/style
+
+dist:
+	git archive --format=zip --prefix=$(EXTENSION)-$(EXTVERSION)/ \
+		-o $(EXTENSION)-$(EXTVERSION).zip HEAD
+
+else
+
+# There is nothing to build with yet: install it, then start over.
+.PHONY: all install installcheck clean
+all install installcheck $(PROJECT_TARGETS): deps
+	@test -z "$(FLOW_AGAIN)" || { echo "make: no PGXS found by $(PG_CONFIG)" >&2; exit 1; }
+	@$(MAKE) --no-print-directory FLOW_AGAIN=1 $@
+clean:
+
+endif
+
+# Lets scripts ask for a variable: make -s print-REGRESS
+print-%:
+	@echo '$($*)'
+
+# Debian packages that are missing, if any
+deps:
+	@test/check/deps
+
+help:
+	@echo 'make              build'
+	@echo 'make install      install into the server of $$(PG_CONFIG)'
+	@echo 'make demo         order and ETL workflows on a throwaway server'
+	@echo 'make test         every test suite and style guard, on throwaway servers'
+	@echo 'make check-quick  the SQL regression tests only'
+	@echo 'make bench        throughput and latency, with the floor they are measured against'
+	@echo 'make style        the rules a script can check'
+	@echo 'make indent       format the sources with pg_bsd_indent'
+	@echo 'make lint         build from scratch with warnings as errors, then style'
+	@echo 'make deps         install missing Debian packages'
+	@echo 'make dist         a zip of the committed tree'
+	@echo 'make installcheck regression, isolation and TAP tests (not as root, after install)'
+
+.PHONY: deps help dist $(PROJECT_TARGETS)

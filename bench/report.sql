@@ -1,0 +1,51 @@
+-- The tables that bench/run prints: medians over the rounds, and what they
+-- are of the floor and of one durable commit per step.
+
+CREATE TEMP TABLE label (name text, sort int, label text, unit text, base text);
+INSERT INTO label VALUES
+	('floor-1',      1, 'floor: 1 backend, 100 per commit', 'items/s', 'floor'),
+	('floor-2',      2, 'floor: 2 backends, 100 per commit', 'items/s', 'floor'),
+	('commit-2',     3, 'one durable commit per step, 2 backends', 'items/s', 'floor'),
+	('chain-5',      4, 'chains of 5 steps', 'steps/s', 'floor'),
+	('fan-10',       5, 'fan-out 1 -> 10 -> 1', 'steps/s', 'floor'),
+	('one',          6, 'one-step runs', 'steps/s', 'floor'),
+	('insert-4',    11, 'one-row INSERT, 4 clients', 'commits/s', 'insert'),
+	('start-4-off', 12, 'flow_start, 4 clients, engine off', 'commits/s', 'insert'),
+	('start-4',     13, 'flow_start, 4 clients, engine running', 'commits/s', 'insert'),
+	('chain-1000-cold', 21, 'one chain of 1 000 steps, the first', 'ms', NULL),
+	('chain-1000',  22, 'one chain of 1 000 steps', 'ms', NULL),
+	('one_step_run',      31, 'one-step run, flow_start to flow_await', 'ms', 'latency'),
+	('durable_commit',    32, 'a bare durable commit', 'ms', 'latency'),
+	('notify_round_trip', 33, 'a NOTIFY round trip', 'ms', 'latency');
+
+CREATE TEMP VIEW middle AS
+SELECT name, percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS median,
+	   min(value) AS least, max(value) AS most
+FROM bench.result GROUP BY name;
+
+\pset footer off
+\pset null ''
+\echo
+\echo Throughput
+SELECT label AS "what", unit, round(median) AS median, round(least) AS least, round(most) AS most,
+	   round((median / (SELECT median FROM middle WHERE name = 'floor-2'))::numeric, 3) AS "of the floor",
+	   round((median / (SELECT median FROM middle WHERE name = 'commit-2'))::numeric, 2) AS "x one commit per step"
+FROM label JOIN middle USING (name) WHERE base = 'floor' ORDER BY sort;
+
+\echo Starting
+SELECT label AS "what", unit, round(median) AS median, round(least) AS least, round(most) AS most,
+	   round((median / (SELECT median FROM middle WHERE name = 'insert-4'))::numeric, 3) AS "of a one-row INSERT"
+FROM label JOIN middle USING (name) WHERE base = 'insert' ORDER BY sort;
+
+\echo One long run
+SELECT label AS "what", unit, round(median) AS median, round(least) AS least, round(most) AS most
+FROM label JOIN middle USING (name) WHERE base IS NULL ORDER BY sort;
+
+\echo Latency on an idle server
+SELECT label AS "what", unit, round(p50.median::numeric, 2) AS p50, round(p99.median::numeric, 2) AS p99,
+	   round(longest.median::numeric, 2) AS longest
+FROM label
+	JOIN middle p50 ON p50.name = label.name || ' p50'
+	JOIN middle p99 ON p99.name = label.name || ' p99'
+	JOIN middle longest ON longest.name = label.name || ' longest'
+WHERE base = 'latency' ORDER BY sort;

@@ -1,0 +1,108 @@
+-- What bench/run measures with: a role of its own, the table every step
+-- inserts into, the state rows of the floor, the workflows, and procedures
+-- that time them.  Run by a superuser, with psql's variable "module" set to
+-- the path of the built floor module.
+
+CREATE EXTENSION flow;
+CREATE ROLE bench LOGIN;
+CREATE SCHEMA bench AUTHORIZATION bench;
+GRANT USAGE, CREATE ON SCHEMA flow TO bench;
+CREATE PROCEDURE bench.floor(lane int, items int, per_commit int)
+	LANGUAGE c AS :'module', 'bench_floor';
+
+SET ROLE bench;
+
+-- The effect of one step: one row, no index
+CREATE TABLE bench.effect
+(
+	run_id bigint NOT NULL,
+	step   int NOT NULL,
+	at     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The state row of one item of the floor, updated in place (HOT)
+CREATE TABLE bench.state
+(
+	id          bigint PRIMARY KEY,
+	status      text NOT NULL,
+	finished_at timestamptz
+) WITH (fillfactor = 50);
+
+-- What was measured, one row each
+CREATE TABLE bench.result (name text NOT NULL, round int NOT NULL, value float8 NOT NULL);
+
+-- Workflows.  Every step is the same one-row INSERT.
+CREATE FUNCTION bench.step(number int, after int[]) RETURNS jsonb LANGUAGE sql
+	RETURN flow_step('s' || number,
+		format('INSERT INTO bench.effect (run_id, step) VALUES (flow.run_id, %s)', number),
+		after => ARRAY(SELECT 's' || a FROM unnest(after) a));
+
+CREATE FUNCTION bench.chain(length int) RETURNS jsonb[] LANGUAGE sql
+	RETURN ARRAY(SELECT bench.step(n, CASE WHEN n > 1 THEN ARRAY[n - 1] END)
+				 FROM generate_series(1, length) n ORDER BY n);
+
+SELECT flow_define('one', bench.chain(1));
+SELECT flow_define('chain-5', bench.chain(5));
+SELECT flow_define('chain-1000', bench.chain(1000));
+SELECT flow_define('fan-10', ARRAY[bench.step(1, NULL)]
+	|| ARRAY(SELECT bench.step(n, ARRAY[1]) FROM generate_series(2, 11) n)
+	|| bench.step(12, ARRAY(SELECT generate_series(2, 11))));
+
+-- Empties the tables and prepares the state rows of the floor.
+CREATE PROCEDURE bench.reset(lanes int, items int) LANGUAGE plpgsql AS $$
+BEGIN
+	TRUNCATE bench.effect, bench.state;
+	INSERT INTO bench.state
+	SELECT lane * 1000000 + item, 'ready'
+	FROM generate_series(0, lanes - 1) lane, generate_series(1, items) item;
+END $$;
+
+-- Waits until the runs of a range of ids have ended, looking rarely: at the
+-- newest run alone, and at all of them only when that one has ended.
+CREATE PROCEDURE bench.wait(first bigint, last bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	waited int := 0;
+BEGIN
+	LOOP
+		COMMIT;
+		PERFORM pg_sleep(0.02);
+		waited := waited + 1;
+		CONTINUE WHEN (SELECT finished_at IS NULL FROM flow.run WHERE id = last) AND waited < 15000;
+		EXIT WHEN NOT EXISTS (SELECT FROM flow.run
+							  WHERE id BETWEEN first AND last AND finished_at IS NULL);
+		IF waited >= 15000 THEN
+			RAISE EXCEPTION 'runs % to % do not end', first, last;
+		END IF;
+	END LOOP;
+END $$;
+
+-- Starts runs in one transaction and notes the steps per second from just
+-- before its commit until the last of them has finished; with a null name,
+-- the seconds are returned only.
+CREATE PROCEDURE bench.measure(workflow text, runs int, steps int, name text, round int, INOUT seconds float8 DEFAULT NULL)
+LANGUAGE plpgsql AS $$
+DECLARE
+	first bigint;
+	last  bigint;
+	began timestamptz;
+	done  bigint;
+	made  bigint;
+	apart bigint;
+BEGIN
+	SELECT min(run), max(run) INTO first, last
+	FROM (SELECT flow_start(workflow) AS run FROM generate_series(1, runs)) started;
+	began := clock_timestamp();
+	COMMIT;
+	CALL bench.wait(first, last);
+
+	SELECT extract(epoch FROM max(finished_at) - began), count(*) FILTER (WHERE status = 'completed')
+	INTO seconds, done FROM flow.run WHERE id BETWEEN first AND last;
+	SELECT count(*), count(DISTINCT (run_id, step)) INTO made, apart
+	FROM bench.effect WHERE run_id BETWEEN first AND last;
+	IF done <> runs OR made <> runs * steps OR apart <> runs * steps THEN
+		RAISE EXCEPTION 'workflow "%": not every step was done exactly once', workflow;
+	END IF;
+	IF name IS NOT NULL THEN
+		INSERT INTO bench.result VALUES (name, round, runs * steps / seconds);
+	END IF;
+END $$;

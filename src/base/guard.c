@@ -1,0 +1,120 @@
+/*-------------------------------------------------------------------------
+ * guard.c
+ *	  Run a function so that an error becomes a value.
+ *
+ * A batch of steps, one step of a drain, the check of one statement: each is
+ * a body that either commits or leaves nothing but an ErrorData.  This is the
+ * only place that catches errors, so that nobody else has to know what an
+ * abort leaves behind: timeouts still armed, a cancel still pending, a memory
+ * context that is gone.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+
+#include "base/guard.h"
+
+static void begin_worker_transaction(void);
+static ErrorData *take_error(MemoryContext context);
+static ErrorData *run_in_transaction(FlowGuardBody body, void *arg);
+static ErrorData *run_in_subtransaction(FlowGuardBody body, void *arg);
+
+ErrorData *
+FlowGuardRun(FlowGuardScope scope, FlowGuardBody body, void *arg)
+{
+	if (scope == FLOW_GUARD_TRANSACTION)
+		return run_in_transaction(body, arg);
+	return run_in_subtransaction(body, arg);
+}
+
+static ErrorData *
+run_in_transaction(FlowGuardBody body, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ErrorData  *volatile error = NULL;
+
+	PG_TRY();
+	{
+		begin_worker_transaction();
+		SPI_connect();
+
+		/* SPI asks for a snapshot around those it takes */
+		PushActiveSnapshot(GetTransactionSnapshot());
+		body(arg);
+		PopActiveSnapshot();
+		SPI_finish();
+		CommitTransactionCommand();
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		error = take_error(caller);
+		disable_all_timeouts(false);
+		QueryCancelPending = false;
+		AbortOutOfAnyTransaction();
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+
+	MemoryContextSwitchTo(caller);
+	return error;
+}
+
+/*
+ * The role's settings may ask for another isolation level or for read-only
+ * transactions; the engine's own must be neither.
+ */
+static void
+begin_worker_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	XactIsoLevel = XACT_READ_COMMITTED;
+	XactReadOnly = false;
+	XactDeferrable = false;
+}
+
+static ErrorData *
+run_in_subtransaction(FlowGuardBody body, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		SPI_connect();
+		body(arg);
+		SPI_finish();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		error = take_error(caller);
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return error;
+}
+
+static ErrorData *
+take_error(MemoryContext context)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	return error;
+}

@@ -1,0 +1,32 @@
+/*-------------------------------------------------------------------------
+ * guard.h
+ *	  Run a function so that an error becomes a value; the only PG_TRY.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_GUARD_H
+#define FLOW_GUARD_H
+
+typedef enum FlowGuardScope
+{
+	FLOW_GUARD_TRANSACTION,		/* a transaction of a background worker */
+	FLOW_GUARD_SUBTRANSACTION	/* a subtransaction of the caller's */
+} FlowGuardScope;
+
+typedef void (*FlowGuardBody) (void *arg);
+
+/*
+ * Runs body in a transaction or subtransaction of its own, connected to SPI,
+ * and commits it.  Returns NULL when it is committed; else everything body did is
+ * rolled back, and a copy of the error, made in the memory context that was
+ * current at the call, is returned.  FATAL passes through.
+ *
+ * FLOW_GUARD_TRANSACTION must be called outside a transaction, in a
+ * background worker; it is READ COMMITTED and read-write whatever the
+ * settings of the role say.  FLOW_GUARD_SUBTRANSACTION needs a transaction.
+ * The memory context that was current at the call is current again after.
+ * Interrupts that came for the failed body are forgotten.
+ */
+extern struct ErrorData *FlowGuardRun(FlowGuardScope scope,
+									  FlowGuardBody body, void *arg);
+
+#endif							/* FLOW_GUARD_H */

@@ -1,0 +1,32 @@
+/*-------------------------------------------------------------------------
+ * install.h
+ *	  What this database has installed: the extension, its tables' owner, and
+ *	  the home that every row of ours is stamped with.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_INSTALL_H
+#define FLOW_INSTALL_H
+
+typedef struct FlowInstall
+{
+	Oid			extension;		/* OID of this CREATE EXTENSION */
+	Oid			owner;			/* owner of flow_internal.run */
+	Oid			view_schema;	/* OID of schema flow */
+	Oid			run_relid;		/* OID of flow_internal.run */
+	char		function_schema[NAMEDATALEN];	/* where flow_start etc. live */
+	int64		home;			/* hash of (system identifier, database,
+								 * extension); rows of another home are inert */
+	uint32		generation;		/* changes whenever any of the above does */
+} FlowInstall;
+
+/*
+ * The installation in this database, or NULL if there is none.  Needs a
+ * transaction.  Cached; valid until the next command that may process
+ * invalidations.
+ */
+extern const FlowInstall *FlowInstallGet(void);
+
+/* The same, but raises 55000 with a hint if there is none. */
+extern const FlowInstall *FlowInstallRequire(void);
+
+#endif							/* FLOW_INSTALL_H */

@@ -1,0 +1,64 @@
+/*-------------------------------------------------------------------------
+ * cat_outcome.h
+ *	  History: ended steps (flow_internal.outcome) and failed attempts
+ *	  (flow_internal.attempt).
+ *
+ * Every function needs a connection to SPI and must be called raised; results
+ * are allocated in the current memory context.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_CAT_OUTCOME_H
+#define FLOW_CAT_OUTCOME_H
+
+#include "datatype/timestamp.h"
+#include "flow.h"
+#include "nodes/pg_list.h"
+
+typedef struct FlowOutcomeRow
+{
+	FlowStepKey key;
+	FlowStepStatus status;
+	int32		attempt;
+	TimestampTz started_at;		/* DT_NOBEGIN: never */
+	TimestampTz finished_at;
+	Datum		output;
+	bool		has_output;
+	Datum		error;
+	bool		has_error;
+	const char *reason;
+} FlowOutcomeRow;
+
+typedef struct FlowAttemptRow
+{
+	FlowStepKey key;
+	int32		attempt;
+	TimestampTz started_at;
+	TimestampTz finished_at;
+	const char *sqlstate;
+	const char *message;
+	const char *detail;
+	const char *hint;
+	const char *context;
+	TimestampTz next_at;		/* DT_NOBEGIN: none */
+} FlowAttemptRow;
+
+extern void FlowOutcomeInsert(const FlowOutcomeRow *rows, int n);
+extern void FlowAttemptInsert(const FlowAttemptRow *rows, int n);
+
+/* Ended steps of runs: key, status and attempt; list of FlowOutcomeRow *. */
+extern List *FlowOutcomeListOf(const int64 *run_ids, int n);
+
+/*
+ * The output of an ended step, with the snapshot that is active.  False if it
+ * has not ended; *isnull if it has no output.
+ */
+extern bool FlowOutcomeOutput(int64 run_id, int32 step_no, Datum *output,
+							  bool *isnull);
+
+/*
+ * Forgets the ends that flow_retry undoes: failed, cancelled and skipped
+ * steps, or of the failed ones only that step (0: all).
+ */
+extern void FlowOutcomeForget(int64 run_id, int32 step_no);
+
+#endif							/* FLOW_CAT_OUTCOME_H */

@@ -1,0 +1,107 @@
+/*-------------------------------------------------------------------------
+ * cat_run.h
+ *	  Runs: rows of flow_internal.run and flow_internal.run_key.
+ *
+ * Every function needs a connection to SPI and must be called raised; results
+ * are allocated in the current memory context.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_CAT_RUN_H
+#define FLOW_CAT_RUN_H
+
+#include "datatype/timestamp.h"
+#include "flow.h"
+
+typedef struct FlowRunNew
+{
+	int64		id;
+	int32		workflow_id;
+	int32		definition_id;
+	Oid			owner;
+	const char *owner_name;
+	FlowRunStatus status;
+	int32		priority;
+	const char *notify;
+	const char *key;			/* NULL: none */
+	TimestampTz slot;			/* DT_NOBEGIN: none */
+	Datum		input;			/* jsonb */
+	Oid			started_by;
+	const char *started_by_name;
+	const char *started_by_app;
+	TimestampTz created_at;
+} FlowRunNew;
+
+typedef struct FlowRunRow
+{
+	int64		id;
+	int32		workflow_id;
+	int32		definition_id;
+	Oid			owner;
+	FlowRunStatus status;
+	int32		epoch;
+	bool		failing;
+	int32		priority;
+	bool		notify;
+	char	   *key;
+	Oid			started_by;
+	bool		started;
+} FlowRunRow;
+
+/* How a run ends */
+typedef struct FlowRunEnd
+{
+	int64		id;
+	FlowRunStatus status;
+	int32		workflow_id;
+	const char *key;			/* NULL: none */
+	Datum		output;			/* jsonb */
+	bool		has_output;
+} FlowRunEnd;
+
+/* The next run id.  Needs neither SPI nor identity. */
+extern int64 FlowRunNextId(void);
+
+extern void FlowRunInsert(const FlowRunNew *run);
+
+/*
+ * Reserves (workflow, key) for the run; a second starter waits here for the
+ * first one's transaction.  False if an unfinished run has it.
+ */
+extern bool FlowRunKeyReserve(int32 workflow_id, const char *key, int64 run_id);
+
+/* Takes the reservation of a key back. */
+extern void FlowRunKeyForget(int32 workflow_id, const char *key);
+
+/* The unfinished run of that key, 0 if there is none. */
+extern int64 FlowRunKeyHolder(int32 workflow_id, const char *key);
+
+/* The latest run of that key, finished or not; 0 if there never was one. */
+extern int64 FlowRunLatestOfKey(int32 workflow_id, const char *key);
+
+/* The run with that key has ended. */
+extern void FlowRunKeyRelease(int32 workflow_id, const char *key, int64 run_id);
+
+/* Reads a run of our home without locking it.  False if there is none. */
+extern bool FlowRunLoad(int64 run_id, FlowRunRow *row);
+
+/* True if flow_await may return: finished, as of the latest snapshot. */
+extern bool FlowRunIsOver(int64 run_id);
+
+/*
+ * Locks runs in ascending order of id, and reads them: at most n rows, returned
+ * count.  With skip, those locked by others are left out; else each is waited
+ * for (as lock_timeout allows).
+ */
+extern int	FlowRunLock(const int64 *run_ids, int n, bool skip,
+						FlowRunRow **rows);
+
+/* Changes of a locked run */
+extern void FlowRunEndOne(const FlowRunEnd *end);
+extern void FlowRunSetStatus(int64 run_id, FlowRunStatus status,
+							 const char *reason);
+extern void FlowRunSetCancelled(int64 run_id, const char *reason);
+extern void FlowRunSetFailing(int64 run_id, Datum error);
+extern void FlowRunSetRetried(int64 run_id);
+extern void FlowRunSetStarted(int64 run_id);
+
+#endif							/* FLOW_CAT_RUN_H */

@@ -1,0 +1,391 @@
+/*-------------------------------------------------------------------------
+ * cat_task.c
+ *	  Live steps: claim by key, insert, put to sleep, delete.
+ *
+ * The row lock taken by a claim is the lease: it lasts as long as the
+ * transaction that runs the step, and is gone with it.  See catalog.h for the
+ * lock order.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "base/install.h"
+#include "base/spi.h"
+#include "catalog/cat_task.h"
+
+/*
+ * The joins are written so that there is only one way to plan them: a plan
+ * that was made on empty tables is kept when they are full.  Conditions that
+ * must not choose an index are written with IS NOT DISTINCT FROM.
+ */
+static FlowStatement claim = {
+	.sql = "SELECT t.run_id, t.step_no, t.item_no, t.tid, t.attempt, t.attempt_base,"
+	" r.definition_id, r.workflow_id, r.epoch, r.status, r.failing, r.priority,"
+	" r.notify, r.key, COALESCE(r.slot, r.created_at), r.input"
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
+	" AS k(run_id, step_no, item_no),"
+	" LATERAL (SELECT t.*, t.ctid AS tid FROM flow_internal.task t WHERE t.run_id = k.run_id"
+	" AND t.step_no = k.step_no AND t.item_no = k.item_no"
+	" AND t.status IS NOT DISTINCT FROM 'ready' AND t.home IS NOT DISTINCT FROM $4"
+	" AND t.owner IS NOT DISTINCT FROM $5 FOR NO KEY UPDATE SKIP LOCKED) t,"
+	" LATERAL (SELECT * FROM flow_internal.run r WHERE r.id = k.run_id OFFSET 0) r",
+	.expect = SPI_OK_SELECT,
+	.nargs = 5,
+	.argtypes = {INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT8OID, OIDOID}
+};
+
+#define READY_COLUMNS \
+	"t.run_id, t.step_no, t.item_no, t.workflow_id, t.definition_id, t.priority"
+
+static FlowStatement peek = {
+	.sql = "SELECT " READY_COLUMNS
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
+	" AS k(run_id, step_no, item_no),"
+	" LATERAL (SELECT * FROM flow_internal.task t WHERE t.run_id = k.run_id"
+	" AND t.step_no = k.step_no AND t.item_no = k.item_no"
+	" AND t.status IS NOT DISTINCT FROM 'ready' AND t.home IS NOT DISTINCT FROM $4"
+	" AND t.owner IS NOT DISTINCT FROM $5 OFFSET 0) t",
+	.expect = SPI_OK_SELECT,
+	.nargs = 5,
+	.argtypes = {INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT8OID, OIDOID}
+};
+
+static FlowStatement ready_of_owner = {
+	.sql = "SELECT " READY_COLUMNS " FROM flow_internal.task t"
+	" JOIN flow_internal.run r ON r.id = t.run_id"
+	" WHERE t.status = 'ready' AND t.home = $1 AND t.owner = $2"
+	" AND (r.status = 'running' OR r.status = 'pending' OR r.status = 'cancelled')"
+	" ORDER BY t.workflow_id, t.priority DESC, t.run_id, t.step_no, t.item_no LIMIT $3",
+	.expect = SPI_OK_SELECT,
+	.nargs = 3,
+	.argtypes = {INT8OID, OIDOID, INT8OID}
+};
+
+static FlowStatement ready_of_run = {
+	.sql = "SELECT " READY_COLUMNS " FROM flow_internal.task t"
+	" JOIN flow_internal.run r ON r.id = t.run_id"
+	" WHERE t.status = 'ready' AND t.home = $1 AND t.owner = $2 AND t.run_id = $4"
+	" AND (r.status = 'running' OR r.status = 'pending' OR r.status = 'cancelled')"
+	" ORDER BY t.priority DESC, t.step_no, t.item_no LIMIT $3",
+	.expect = SPI_OK_SELECT,
+	.nargs = 4,
+	.argtypes = {INT8OID, OIDOID, INT8OID, INT8OID}
+};
+
+static FlowStatement wake_due = {
+	.sql = "UPDATE flow_internal.task SET status = 'ready', due_at = NULL,"
+	" ready_at = pg_catalog.clock_timestamp()"
+	" WHERE (run_id, step_no, item_no) IN ("
+	"SELECT t.run_id, t.step_no, t.item_no FROM flow_internal.task t"
+	" WHERE t.home = $1 AND t.owner = $2 AND t.due_at IS NOT NULL"
+	" AND ($3 = 0 OR t.run_id = $3)"
+	" AND (t.due_at <= pg_catalog.clock_timestamp() OR $4)"
+	" FOR NO KEY UPDATE SKIP LOCKED)",
+	.expect = SPI_OK_UPDATE,
+	.nargs = 4,
+	.argtypes = {INT8OID, OIDOID, INT8OID, BOOLOID}
+};
+
+static FlowStatement insert = {
+	.sql = "INSERT INTO flow_internal.task (run_id, step_no, item_no, home, owner,"
+	" workflow_id, definition_id, priority, status, attempt, attempt_base, ready_at, due_at)"
+	" SELECT n.run_id, n.step_no, n.item_no, $1, n.owner, n.workflow_id, n.definition_id,"
+	" n.priority, n.status, n.attempt, n.attempt_base, pg_catalog.now(), n.due_at"
+	" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
+	" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8),"
+	" pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12))"
+	" AS n(run_id, step_no, item_no, owner, workflow_id, definition_id, priority, status,"
+	" attempt, attempt_base, due_at)"
+	" ON CONFLICT DO NOTHING",
+	.expect = SPI_OK_INSERT,
+	.nargs = 12,
+	.argtypes = {INT8OID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, OIDARRAYOID,
+		INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
+	INT4ARRAYOID, TIMESTAMPTZARRAYOID}
+};
+
+static FlowStatement put_to_sleep = {
+	.sql = "UPDATE flow_internal.task SET status = $4, attempt = $5, due_at = $6,"
+	" ready_at = pg_catalog.now()"
+	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3",
+	.expect = SPI_OK_UPDATE,
+	.nargs = 6,
+	.argtypes = {INT8OID, INT4OID, INT4OID, TEXTOID, INT4OID, TIMESTAMPTZOID}
+};
+
+static FlowStatement delete = {
+	.sql = "DELETE FROM flow_internal.task WHERE ctid = ANY ($1)",
+	.expect = SPI_OK_DELETE,
+	.nargs = 1,
+	.argtypes = {TIDARRAYOID}
+};
+
+static FlowStatement lock_of = {
+	.sql = "SELECT run_id, step_no, item_no, ctid, attempt FROM flow_internal.task"
+	" WHERE run_id = $1 ORDER BY step_no, item_no FOR NO KEY UPDATE SKIP LOCKED",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {INT8OID}
+};
+
+static FlowStatement list_of = {
+	.sql = "SELECT run_id, step_no, item_no, ctid, attempt FROM flow_internal.task"
+	" WHERE run_id = $1 ORDER BY step_no, item_no",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {INT8OID}
+};
+
+static void key_arrays(const FlowStepKey *keys, int n, Datum *args);
+static void read_key(HeapTuple row, FlowStepKey *key);
+static void read_claimed(HeapTuple row, FlowTaskRow *task);
+static List *read_ready(void);
+static List *read_brief(void);
+
+int
+FlowTaskClaim(const FlowStepKey *keys, int n, Oid owner, FlowTaskRow **rows)
+{
+	Datum		args[5];
+	uint64		found;
+
+	key_arrays(keys, n, args);
+	args[3] = Int64GetDatum(FlowInstallRequire()->home);
+	args[4] = ObjectIdGetDatum(owner);
+	found = FlowStatementExecute(&claim, args, NULL);
+
+	*rows = palloc0(sizeof(FlowTaskRow) * Max(found, 1));
+	for (uint64 i = 0; i < found; i++)
+		read_claimed(SPI_tuptable->vals[i], &(*rows)[i]);
+	SPI_freetuptable(SPI_tuptable);
+	return (int) found;
+}
+
+List *
+FlowTaskPeek(const FlowStepKey *keys, int n, Oid owner)
+{
+	Datum		args[5];
+
+	key_arrays(keys, n, args);
+	args[3] = Int64GetDatum(FlowInstallRequire()->home);
+	args[4] = ObjectIdGetDatum(owner);
+	FlowStatementExecute(&peek, args, NULL);
+	return read_ready();
+}
+
+List *
+FlowTaskReadyOf(Oid owner, int64 run_id, int limit)
+{
+	Datum		args[4];
+
+	args[0] = Int64GetDatum(FlowInstallRequire()->home);
+	args[1] = ObjectIdGetDatum(owner);
+	args[2] = Int64GetDatum(limit);
+	args[3] = Int64GetDatum(run_id);
+	FlowStatementExecute(run_id ? &ready_of_run : &ready_of_owner, args, NULL);
+	return read_ready();
+}
+
+void
+FlowTaskWakeDue(Oid owner, int64 run_id, bool skip_time)
+{
+	Datum		args[4];
+
+	args[0] = Int64GetDatum(FlowInstallRequire()->home);
+	args[1] = ObjectIdGetDatum(owner);
+	args[2] = Int64GetDatum(run_id);
+	args[3] = BoolGetDatum(skip_time);
+	FlowStatementExecute(&wake_due, args, NULL);
+}
+
+/* Column arrays of up to a batch of rows, filled side by side */
+typedef struct Columns
+{
+	Datum	   *value[11];
+	bool	   *no_due;
+} Columns;
+
+void
+FlowTaskInsert(const FlowTaskNew *rows, int n)
+{
+	static const Oid types[] = {INT8OID, INT4OID, INT4OID, OIDOID, INT4OID,
+	INT4OID, INT4OID, TEXTOID, INT4OID, INT4OID, TIMESTAMPTZOID};
+	Columns		columns;
+	Datum		args[12];
+
+	if (n == 0)
+		return;
+	for (int c = 0; c < 11; c++)
+		columns.value[c] = palloc(sizeof(Datum) * n);
+	columns.no_due = palloc(sizeof(bool) * n);
+	for (int i = 0; i < n; i++)
+	{
+		const FlowTaskNew *row = &rows[i];
+
+		columns.value[0][i] = Int64GetDatum(row->key.run_id);
+		columns.value[1][i] = Int32GetDatum(row->key.step_no);
+		columns.value[2][i] = Int32GetDatum(row->key.item_no);
+		columns.value[3][i] = ObjectIdGetDatum(row->owner);
+		columns.value[4][i] = Int32GetDatum(row->workflow_id);
+		columns.value[5][i] = Int32GetDatum(row->definition_id);
+		columns.value[6][i] = Int32GetDatum(row->priority);
+		columns.value[7][i] = CStringGetTextDatum(FlowStepStatusName(row->status));
+		columns.value[8][i] = Int32GetDatum(row->attempt);
+		columns.value[9][i] = Int32GetDatum(row->attempt_base);
+		columns.value[10][i] = TimestampTzGetDatum(row->due_at);
+		columns.no_due[i] = TIMESTAMP_IS_NOBEGIN(row->due_at);
+	}
+	args[0] = Int64GetDatum(FlowInstallRequire()->home);
+	for (int i = 0; i < 11; i++)
+		args[i + 1] = FlowArray(types[i], columns.value[i],
+								i == 10 ? columns.no_due : NULL, n);
+	FlowStatementExecute(&insert, args, NULL);
+}
+
+void
+FlowTaskSleep(const FlowTaskNew *rows, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		const FlowTaskNew *row = &rows[i];
+		Datum		args[6];
+
+		args[0] = Int64GetDatum(row->key.run_id);
+		args[1] = Int32GetDatum(row->key.step_no);
+		args[2] = Int32GetDatum(row->key.item_no);
+		args[3] = CStringGetTextDatum(FlowStepStatusName(row->status));
+		args[4] = Int32GetDatum(row->attempt);
+		args[5] = TimestampTzGetDatum(row->due_at);
+		FlowStatementExecute(&put_to_sleep, args, NULL);
+	}
+}
+
+void
+FlowTaskDelete(const ItemPointerData *tids, int n)
+{
+	Datum	   *values = palloc(sizeof(Datum) * Max(n, 1));
+	Datum		args[1];
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+		values[i] = PointerGetDatum(&tids[i]);
+	args[0] = FlowArray(TIDOID, values, NULL, n);
+	FlowStatementExecute(&delete, args, NULL);
+}
+
+List *
+FlowTaskLockOf(int64 run_id)
+{
+	Datum		args[1] = {Int64GetDatum(run_id)};
+
+	FlowStatementExecute(&lock_of, args, NULL);
+	return read_brief();
+}
+
+List *
+FlowTaskListOf(int64 run_id)
+{
+	Datum		args[1] = {Int64GetDatum(run_id)};
+
+	FlowStatementExecute(&list_of, args, NULL);
+	return read_brief();
+}
+
+static void
+key_arrays(const FlowStepKey *keys, int n, Datum *args)
+{
+	Datum	   *runs = palloc(sizeof(Datum) * Max(n, 1));
+	Datum	   *steps = palloc(sizeof(Datum) * Max(n, 1));
+	Datum	   *items = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+	{
+		runs[i] = Int64GetDatum(keys[i].run_id);
+		steps[i] = Int32GetDatum(keys[i].step_no);
+		items[i] = Int32GetDatum(keys[i].item_no);
+	}
+	args[0] = FlowArray(INT8OID, runs, NULL, n);
+	args[1] = FlowArray(INT4OID, steps, NULL, n);
+	args[2] = FlowArray(INT4OID, items, NULL, n);
+}
+
+static void
+read_key(HeapTuple row, FlowStepKey *key)
+{
+	key->run_id = FlowRowInt64(row, 1);
+	key->step_no = FlowRowInt32(row, 2);
+	key->item_no = FlowRowInt32(row, 3);
+}
+
+static void
+read_tid(HeapTuple row, int column, ItemPointerData *tid)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, SPI_tuptable->tupdesc, column, &isnull);
+
+	*tid = *(ItemPointer) DatumGetPointer(value);
+}
+
+static void
+read_claimed(HeapTuple row, FlowTaskRow *task)
+{
+	bool		isnull;
+
+	read_key(row, &task->key);
+	read_tid(row, 4, &task->tid);
+	task->attempt = FlowRowInt32(row, 5);
+	task->attempt_base = FlowRowInt32(row, 6);
+	task->definition_id = FlowRowInt32(row, 7);
+	task->workflow_id = FlowRowInt32(row, 8);
+	task->epoch = FlowRowInt32(row, 9);
+	task->run_status = FlowRunStatusParse(FlowRowText(row, 10));
+	task->failing = FlowRowBool(row, 11);
+	task->priority = FlowRowInt32(row, 12);
+	task->notify = strcmp(FlowRowText(row, 13), "none") != 0;
+	task->run_key = FlowRowText(row, 14);
+	task->slot = (TimestampTz) FlowRowInt64(row, 15);
+	task->input = FlowRowDatum(row, 16, &isnull);
+}
+
+static List *
+read_ready(void)
+{
+	List	   *result = NIL;
+
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		FlowReady  *ready = palloc0(sizeof(FlowReady));
+
+		read_key(row, &ready->key);
+		ready->workflow_id = FlowRowInt32(row, 4);
+		ready->definition_id = FlowRowInt32(row, 5);
+		ready->priority = FlowRowInt32(row, 6);
+		result = lappend(result, ready);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return result;
+}
+
+static List *
+read_brief(void)
+{
+	List	   *result = NIL;
+
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		FlowTaskRow *task = palloc0(sizeof(FlowTaskRow));
+
+		read_key(row, &task->key);
+		read_tid(row, 4, &task->tid);
+		task->attempt = FlowRowInt32(row, 5);
+		result = lappend(result, task);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return result;
+}

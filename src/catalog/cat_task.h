@@ -1,0 +1,86 @@
+/*-------------------------------------------------------------------------
+ * cat_task.h
+ *	  Live steps: rows of flow_internal.task.
+ *
+ * Every function needs a connection to SPI and must be called raised; results
+ * are allocated in the current memory context.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_CAT_TASK_H
+#define FLOW_CAT_TASK_H
+
+#include "datatype/timestamp.h"
+#include "flow.h"
+#include "nodes/pg_list.h"
+#include "storage/itemptr.h"
+
+/* A claimed step, with what is needed of its run */
+typedef struct FlowTaskRow
+{
+	FlowStepKey key;
+	ItemPointerData tid;
+	int32		attempt;		/* attempts made so far */
+	int32		attempt_base;
+	int32		definition_id;
+	int32		workflow_id;
+	int32		epoch;
+	FlowRunStatus run_status;
+	bool		failing;
+	int32		priority;
+	bool		notify;
+	char	   *run_key;
+	TimestampTz slot;
+	Datum		input;
+} FlowTaskRow;
+
+/* A step to be made ready, or put to sleep */
+typedef struct FlowTaskNew
+{
+	FlowStepKey key;
+	Oid			owner;
+	int32		workflow_id;
+	int32		definition_id;
+	int32		priority;
+	FlowStepStatus status;
+	int32		attempt;
+	int32		attempt_base;
+	TimestampTz due_at;			/* DT_NOBEGIN: none */
+} FlowTaskNew;
+
+/*
+ * Locks those of the keys that are ready, belong to that owner and are not
+ * locked by somebody else, and reads them with their runs, in the order of the
+ * keys.  Returns how many.
+ */
+extern int	FlowTaskClaim(const FlowStepKey *keys, int n, Oid owner,
+						  FlowTaskRow **rows);
+
+/* Those of the keys that are ready, locked or not: a list of FlowReady *. */
+extern List *FlowTaskPeek(const FlowStepKey *keys, int n, Oid owner);
+
+/* The ready steps of one run, or of all runs of an owner (run_id 0). */
+extern List *FlowTaskReadyOf(Oid owner, int64 run_id, int limit);
+
+/*
+ * Makes the steps ready that are due: of that owner, of that run or of all
+ * (0).  With skip_time, those that are not due yet as well.  Skips locked ones.
+ */
+extern void FlowTaskWakeDue(Oid owner, int64 run_id, bool skip_time);
+
+/* Inserts; a row that is there already stays as it is. */
+extern void FlowTaskInsert(const FlowTaskNew *rows, int n);
+
+/* Puts locked rows to sleep until their due_at, after one more attempt. */
+extern void FlowTaskSleep(const FlowTaskNew *rows, int n);
+
+/* Deletes rows that this transaction has locked. */
+extern void FlowTaskDelete(const ItemPointerData *tids, int n);
+
+/* Locks the tasks of a run that nobody else has locked: list of FlowTaskRow *,
+ * of which only key, tid and attempt are set. */
+extern List *FlowTaskLockOf(int64 run_id);
+
+/* All tasks of a run, locked or not: list of FlowTaskRow *, as above. */
+extern List *FlowTaskListOf(int64 run_id);
+
+#endif							/* FLOW_CAT_TASK_H */

@@ -1,0 +1,516 @@
+/*-------------------------------------------------------------------------
+ * cat_workflow.c
+ *	  Workflows, their definitions and who may use them: rows and structs.
+ *
+ * A definition is inserted and never updated (dropped_at apart); what may
+ * change in place is in the row of the workflow.  That row is also the lock
+ * on which all who define, drop or enable one name queue; those who do it for
+ * the first time queue on the unique index over live names.  A start reads
+ * the row without a lock.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+
+#include "base/identity.h"
+#include "base/install.h"
+#include "base/spi.h"
+#include "catalog/cat_workflow.h"
+
+#define WORKFLOW_COLUMNS \
+	"id, name, owner, owner_name, enabled, definition_id, version, " \
+	"description, notify, home"
+
+#define DEFINITION_COLUMNS \
+	"d.id, d.workflow_id, w.name, d.version, d.search_path, d.document"
+
+static FlowStatement load_workflow = {
+	.sql = "SELECT " WORKFLOW_COLUMNS " FROM flow_internal.workflow"
+	" WHERE name = $1 AND home = $2 AND dropped_at IS NULL",
+	.expect = SPI_OK_SELECT,
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID}
+};
+
+static FlowStatement lock_workflow = {
+	.sql = "SELECT " WORKFLOW_COLUMNS " FROM flow_internal.workflow"
+	" WHERE name = $1 AND dropped_at IS NULL FOR NO KEY UPDATE",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {TEXTOID}
+};
+
+static FlowStatement list_names = {
+	.sql = "SELECT name FROM flow_internal.workflow"
+	" WHERE home = $1 AND dropped_at IS NULL ORDER BY name COLLATE \"C\"",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {INT8OID}
+};
+
+static FlowStatement insert_workflow = {
+	.sql = "INSERT INTO flow_internal.workflow"
+	" (id, home, name, owner, owner_name, definition_id, version)"
+	" VALUES (nextval('flow_internal.workflow_id_seq'), $1, $2, $3, $4,"
+	" nextval('flow_internal.definition_id_seq'), $5)"
+	" ON CONFLICT (name) WHERE dropped_at IS NULL DO NOTHING"
+	" RETURNING id, definition_id",
+	.expect = SPI_OK_INSERT_RETURNING,
+	.nargs = 5,
+	.argtypes = {INT8OID, TEXTOID, OIDOID, TEXTOID, INT4OID}
+};
+
+static FlowStatement save_workflow = {
+	.sql = "UPDATE flow_internal.workflow"
+	" SET definition_id = $2, version = $3, description = $4, notify = $5"
+	" WHERE id = $1",
+	.expect = SPI_OK_UPDATE,
+	.nargs = 5,
+	.argtypes = {INT4OID, INT4OID, INT4OID, TEXTOID, TEXTOID}
+};
+
+static FlowStatement insert_definition = {
+	.sql = "INSERT INTO flow_internal.definition"
+	" (id, workflow_id, version, search_path, document, created_by)"
+	" VALUES (coalesce(nullif($1, 0),"
+	" nextval('flow_internal.definition_id_seq')), $2, $3, $4, $5, $6)"
+	" RETURNING id",
+	.expect = SPI_OK_INSERT_RETURNING,
+	.nargs = 6,
+	.argtypes = {INT4OID, INT4OID, INT4OID, TEXTOID, JSONBOID, TEXTOID}
+};
+
+static FlowStatement load_definition = {
+	.sql = "SELECT " DEFINITION_COLUMNS
+	" FROM flow_internal.definition d, flow_internal.workflow w"
+	" WHERE d.id = $1 AND w.id = d.workflow_id",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {INT4OID}
+};
+
+static FlowStatement definition_of_version = {
+	.sql = "SELECT id FROM flow_internal.definition"
+	" WHERE workflow_id = $1 AND version = $2 AND dropped_at IS NULL",
+	.expect = SPI_OK_SELECT,
+	.nargs = 2,
+	.argtypes = {INT4OID, INT4OID}
+};
+
+static FlowStatement last_version = {
+	.sql = "SELECT max(version) FROM flow_internal.definition"
+	" WHERE workflow_id = $1",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {INT4OID}
+};
+
+static FlowStatement newest_definition = {
+	.sql = "SELECT id, version FROM flow_internal.definition"
+	" WHERE workflow_id = $1 AND dropped_at IS NULL"
+	" ORDER BY version DESC LIMIT 1",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {INT4OID}
+};
+
+static FlowStatement drop_definition = {
+	.sql = "UPDATE flow_internal.definition SET dropped_at = now()"
+	" WHERE id = $1 AND dropped_at IS NULL",
+	.expect = SPI_OK_UPDATE,
+	.nargs = 1,
+	.argtypes = {INT4OID}
+};
+
+static FlowStatement mark_dropped = {
+	.sql = "UPDATE flow_internal.workflow SET dropped_at = now()"
+	" WHERE id = $1 AND dropped_at IS NULL",
+	.expect = SPI_OK_UPDATE,
+	.nargs = 1,
+	.argtypes = {INT4OID}
+};
+
+static FlowStatement unfinished_runs = {
+	.sql = "SELECT DISTINCT run_id FROM flow_internal.task"
+	" WHERE workflow_id = $1 AND ($2 = 0 OR definition_id = $2)"
+	" ORDER BY run_id",
+	.expect = SPI_OK_SELECT,
+	.nargs = 2,
+	.argtypes = {INT4OID, INT4OID}
+};
+
+static FlowStatement set_enabled = {
+	.sql = "UPDATE flow_internal.workflow SET enabled = $2"
+	" WHERE id = $1 AND enabled <> $2",
+	.expect = SPI_OK_UPDATE,
+	.nargs = 2,
+	.argtypes = {INT4OID, BOOLOID}
+};
+
+static FlowStatement list_grants = {
+	.sql = "SELECT role FROM flow_internal.workflow_grant"
+	" WHERE workflow_id = $1 AND ($2 IS NULL OR privilege = $2)",
+	.expect = SPI_OK_SELECT,
+	.nargs = 2,
+	.argtypes = {INT4OID, TEXTOID}
+};
+
+static FlowStatement insert_grant = {
+	.sql = "INSERT INTO flow_internal.workflow_grant"
+	" (workflow_id, role, role_name, privilege)"
+	" VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+	.expect = SPI_OK_INSERT,
+	.nargs = 4,
+	.argtypes = {INT4OID, OIDOID, TEXTOID, TEXTOID}
+};
+
+static FlowStatement delete_grant = {
+	.sql = "DELETE FROM flow_internal.workflow_grant"
+	" WHERE workflow_id = $1 AND role = $2"
+	" AND ($3 IS NULL OR privilege = $3)",
+	.expect = SPI_OK_DELETE,
+	.nargs = 3,
+	.argtypes = {INT4OID, OIDOID, TEXTOID}
+};
+
+/* Between enter and leave: connected to SPI and raised. */
+typedef struct Passage
+{
+	MemoryContext caller;
+	FlowIdentity identity;
+} Passage;
+
+static void enter(Passage *passage);
+static void leave(Passage *passage);
+static bool fetch_workflow(FlowStatement *statement, Datum *values,
+						   FlowWorkflow *out);
+static uint64 change(FlowStatement *statement, Datum *values,
+					 const bool *nulls);
+static int32 fetch_int(FlowStatement *statement, Datum *values);
+static bool is_granted(Oid role, Oid user);
+
+static void
+enter(Passage *passage)
+{
+	passage->caller = CurrentMemoryContext;
+	SPI_connect();
+	FlowIdentityRaise(&passage->identity);
+}
+
+static void
+leave(Passage *passage)
+{
+	FlowIdentityRestore(&passage->identity);
+	SPI_finish();
+}
+
+/* A statement that returns nothing, passed through; the rows it changed. */
+static uint64
+change(FlowStatement *statement, Datum *values, const bool *nulls)
+{
+	Passage		passage;
+	uint64		n;
+
+	enter(&passage);
+	n = FlowStatementExecute(statement, values, nulls);
+	leave(&passage);
+	return n;
+}
+
+/* A statement that returns one integer at most; 0 if none. */
+static int32
+fetch_int(FlowStatement *statement, Datum *values)
+{
+	Passage		passage;
+	int32		result = 0;
+
+	enter(&passage);
+	if (FlowStatementExecute(statement, values, NULL) > 0)
+		result = FlowRowInt32(SPI_tuptable->vals[0], 1);
+	SPI_freetuptable(SPI_tuptable);
+	leave(&passage);
+	return result;
+}
+
+bool
+FlowWorkflowLoad(const char *name, FlowWorkflow *out)
+{
+	Datum		values[] = {CStringGetTextDatum(name),
+	Int64GetDatum(FlowInstallRequire()->home)};
+
+	return fetch_workflow(&load_workflow, values, out);
+}
+
+bool
+FlowWorkflowLock(const char *name, FlowWorkflow *out)
+{
+	Datum		values[] = {CStringGetTextDatum(name)};
+
+	return fetch_workflow(&lock_workflow, values, out);
+}
+
+/* The one place that knows WORKFLOW_COLUMNS. */
+static bool
+fetch_workflow(FlowStatement *statement, Datum *values, FlowWorkflow *out)
+{
+	Passage		passage;
+	bool		found;
+
+	enter(&passage);
+	found = FlowStatementExecute(statement, values, NULL) > 0;
+	if (found)
+	{
+		HeapTuple	row = SPI_tuptable->vals[0];
+
+		MemoryContextSwitchTo(passage.caller);
+		out->id = FlowRowInt32(row, 1);
+		out->name = FlowRowText(row, 2);
+		out->owner = FlowRowOid(row, 3);
+		out->owner_name = FlowRowText(row, 4);
+		out->enabled = FlowRowBool(row, 5);
+		out->definition_id = FlowRowInt32(row, 6);
+		out->version = FlowRowInt32(row, 7);
+		out->description = FlowRowText(row, 8);
+		out->notify = FlowRowText(row, 9);
+		out->home = FlowRowInt64(row, 10);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	leave(&passage);
+	return found;
+}
+
+List *
+FlowWorkflowNames(void)
+{
+	Datum		values[] = {Int64GetDatum(FlowInstallRequire()->home)};
+	List	   *names = NIL;
+	Passage		passage;
+	uint64		n;
+
+	enter(&passage);
+	n = FlowStatementExecute(&list_names, values, NULL);
+	MemoryContextSwitchTo(passage.caller);
+	for (uint64 i = 0; i < n; i++)
+		names = lappend(names, FlowRowText(SPI_tuptable->vals[i], 1));
+	SPI_freetuptable(SPI_tuptable);
+	leave(&passage);
+	return names;
+}
+
+bool
+FlowWorkflowInsert(FlowWorkflow *workflow)
+{
+	Datum		values[] = {
+		Int64GetDatum(FlowInstallRequire()->home),
+		CStringGetTextDatum(workflow->name),
+		ObjectIdGetDatum(workflow->owner),
+		CStringGetTextDatum(workflow->owner_name),
+		Int32GetDatum(workflow->version)
+	};
+	Passage		passage;
+	bool		inserted;
+
+	enter(&passage);
+	inserted = FlowStatementExecute(&insert_workflow, values, NULL) > 0;
+	if (inserted)
+	{
+		workflow->id = FlowRowInt32(SPI_tuptable->vals[0], 1);
+		workflow->definition_id = FlowRowInt32(SPI_tuptable->vals[0], 2);
+		workflow->home = DatumGetInt64(values[0]);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	leave(&passage);
+	return inserted;
+}
+
+void
+FlowWorkflowSave(const FlowWorkflow *workflow)
+{
+	Datum		values[] = {
+		Int32GetDatum(workflow->id),
+		Int32GetDatum(workflow->definition_id),
+		Int32GetDatum(workflow->version),
+		workflow->description ? CStringGetTextDatum(workflow->description) : 0,
+		CStringGetTextDatum(workflow->notify)
+	};
+	bool		nulls[] = {false, false, false, workflow->description == NULL,
+	false};
+
+	change(&save_workflow, values, nulls);
+}
+
+void
+FlowDefinitionInsert(FlowStoredDefinition *definition)
+{
+	Datum		values[] = {
+		Int32GetDatum(definition->id),
+		Int32GetDatum(definition->workflow_id),
+		Int32GetDatum(definition->version),
+		CStringGetTextDatum(definition->search_path),
+		JsonbPGetDatum(definition->document),
+		CStringGetTextDatum(GetUserNameFromId(GetUserId(), false))
+	};
+
+	definition->id = fetch_int(&insert_definition, values);
+}
+
+bool
+FlowDefinitionLoad(int32 id, FlowStoredDefinition *out)
+{
+	Datum		values[] = {Int32GetDatum(id)};
+	Passage		passage;
+	bool		found;
+	bool		isnull;
+
+	enter(&passage);
+	found = FlowStatementExecute(&load_definition, values, NULL) > 0;
+	if (found)
+	{
+		HeapTuple	row = SPI_tuptable->vals[0];
+
+		MemoryContextSwitchTo(passage.caller);
+		out->id = FlowRowInt32(row, 1);
+		out->workflow_id = FlowRowInt32(row, 2);
+		out->workflow = FlowRowText(row, 3);
+		out->version = FlowRowInt32(row, 4);
+		out->search_path = FlowRowText(row, 5);
+		out->document = DatumGetJsonbP(FlowRowDatum(row, 6, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	leave(&passage);
+	return found;
+}
+
+int32
+FlowDefinitionOfVersion(int32 workflow_id, int32 version)
+{
+	Datum		values[] = {Int32GetDatum(workflow_id), Int32GetDatum(version)};
+
+	return fetch_int(&definition_of_version, values);
+}
+
+int32
+FlowDefinitionLastVersion(int32 workflow_id)
+{
+	Datum		values[] = {Int32GetDatum(workflow_id)};
+
+	return fetch_int(&last_version, values);
+}
+
+bool
+FlowDefinitionNewest(int32 workflow_id, int32 *id, int32 *version)
+{
+	Datum		values[] = {Int32GetDatum(workflow_id)};
+	Passage		passage;
+	bool		found;
+
+	enter(&passage);
+	found = FlowStatementExecute(&newest_definition, values, NULL) > 0;
+	if (found)
+	{
+		*id = FlowRowInt32(SPI_tuptable->vals[0], 1);
+		*version = FlowRowInt32(SPI_tuptable->vals[0], 2);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	leave(&passage);
+	return found;
+}
+
+void
+FlowDefinitionDrop(int32 id)
+{
+	Datum		values[] = {Int32GetDatum(id)};
+
+	change(&drop_definition, values, NULL);
+}
+
+void
+FlowWorkflowMarkDropped(int32 workflow_id)
+{
+	Datum		values[] = {Int32GetDatum(workflow_id)};
+
+	change(&mark_dropped, values, NULL);
+}
+
+int64 *
+FlowWorkflowUnfinished(int32 workflow_id, int32 definition_id, int *n)
+{
+	Datum		values[] = {Int32GetDatum(workflow_id),
+	Int32GetDatum(definition_id)};
+	Passage		passage;
+	int64	   *runs;
+
+	enter(&passage);
+	*n = (int) FlowStatementExecute(&unfinished_runs, values, NULL);
+	runs = MemoryContextAlloc(passage.caller, sizeof(int64) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		runs[i] = FlowRowInt64(SPI_tuptable->vals[i], 1);
+	SPI_freetuptable(SPI_tuptable);
+	leave(&passage);
+	return runs;
+}
+
+bool
+FlowWorkflowSetEnabled(int32 workflow_id, bool enabled)
+{
+	Datum		values[] = {Int32GetDatum(workflow_id), BoolGetDatum(enabled)};
+
+	return change(&set_enabled, values, NULL) > 0;
+}
+
+bool
+FlowWorkflowHasGrant(int32 workflow_id, const char *privilege)
+{
+	Datum		values[] = {Int32GetDatum(workflow_id),
+	privilege ? CStringGetTextDatum(privilege) : 0};
+	bool		nulls[] = {false, privilege == NULL};
+	Oid			user = GetUserId();
+	Passage		passage;
+	bool		granted = false;
+	uint64		n;
+
+	enter(&passage);
+	n = FlowStatementExecute(&list_grants, values, nulls);
+	for (uint64 i = 0; i < n && !granted; i++)
+		granted = is_granted(FlowRowOid(SPI_tuptable->vals[i], 1), user);
+	SPI_freetuptable(SPI_tuptable);
+	leave(&passage);
+	return granted;
+}
+
+static bool
+is_granted(Oid role, Oid user)
+{
+	return !OidIsValid(role) || has_privs_of_role(user, role);
+}
+
+void
+FlowWorkflowGrant(int32 workflow_id, Oid role, const char *privilege)
+{
+	Datum		values[] = {
+		Int32GetDatum(workflow_id),
+		ObjectIdGetDatum(role),
+		CStringGetTextDatum(OidIsValid(role) ?
+							GetUserNameFromId(role, false) : "public"),
+		CStringGetTextDatum(privilege)
+	};
+
+	change(&insert_grant, values, NULL);
+}
+
+void
+FlowWorkflowRevoke(int32 workflow_id, Oid role, const char *privilege)
+{
+	Datum		values[] = {
+		Int32GetDatum(workflow_id),
+		ObjectIdGetDatum(role),
+		privilege ? CStringGetTextDatum(privilege) : 0
+	};
+	bool		nulls[] = {false, false, privilege == NULL};
+
+	change(&delete_grant, values, nulls);
+}

@@ -1,0 +1,28 @@
+/*-------------------------------------------------------------------------
+ * catalog.h
+ *	  Rules for everything that touches the extension's tables.
+ *
+ * Lock order, never varied:
+ *
+ *	1. flow_internal.workflow, by id (definers, droppers)
+ *	2. flow_internal.run_key (starters of one key queue here)
+ *	3. flow_internal.run, in ascending id: the run's mutex, taken
+ *	   FOR NO KEY UPDATE, by a flush for the moment before its commit, and by
+ *	   cancel, pause, resume and retry
+ *	4. flow_internal.task of these runs: under the mutex only with SKIP LOCKED,
+ *	   since a claim locks a task before its flush locks the run; a task that
+ *	   is locked belongs to a worker, whose flush cleans up
+ *	5. everything else: inserted, never waited for
+ *
+ * All SQL on the tables is in this folder: static statements, prepared once
+ * per backend and kept, schema-qualified, executed raised (base/identity.h).
+ * Each row becomes a struct in one function, and nobody else counts columns.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_CATALOG_H
+#define FLOW_CATALOG_H
+
+/* Milliseconds a flush waits for a run that somebody else holds */
+#define FLOW_RUN_LOCK_WAIT	10
+
+#endif							/* FLOW_CATALOG_H */

@@ -1,0 +1,66 @@
+/*-------------------------------------------------------------------------
+ * compat.h
+ *	  Differences between PostgreSQL 15, 16, 17 and 18; the only place that
+ *	  looks at PG_VERSION_NUM.
+ *
+ * Each entry says since when, and defines the newest form.  It disappears
+ * with the version it serves.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_COMPAT_H
+#define FLOW_COMPAT_H
+
+#include "postmaster/bgworker.h"
+#include "utils/wait_event.h"
+
+/* Since 17 a background worker may belong to a role that may not log in. */
+#if PG_VERSION_NUM >= 170000
+#define FLOW_WORKER_CONNECT_FLAGS	BGWORKER_BYPASS_ROLELOGINCHECK
+#define FLOW_OWNER_MUST_LOG_IN		false
+#else
+#define FLOW_WORKER_CONNECT_FLAGS	0
+#define FLOW_OWNER_MUST_LOG_IN		true
+#endif
+
+/* Since 16 has_privs_of_role() and friends share one ACL check function. */
+#if PG_VERSION_NUM >= 160000
+#define FlowSchemaAclCheck(schema, role, mode) \
+	object_aclcheck(NamespaceRelationId, schema, role, mode)
+#define FlowDatabaseAclCheck(database, role, mode) \
+	object_aclcheck(DatabaseRelationId, database, role, mode)
+#define FlowDatabaseOwnerCheck(database, role) \
+	object_ownercheck(DatabaseRelationId, database, role)
+#else
+#define FlowSchemaAclCheck(schema, role, mode) \
+	pg_namespace_aclcheck(schema, role, mode)
+#define FlowDatabaseAclCheck(database, role, mode) \
+	pg_database_aclcheck(database, role, mode)
+#define FlowDatabaseOwnerCheck(database, role) \
+	pg_database_ownercheck(database, role)
+#endif
+
+/* Since 17 extensions name their wait events; before, there is one for all. */
+#if PG_VERSION_NUM >= 170000
+#define FlowWaitEvent(name) \
+	(WaitEventExtensionNew(name))
+#else
+#define FlowWaitEvent(name) PG_WAIT_EXTENSION
+#endif
+
+/* Since 17 the array of PGPROCs is reached through a macro. */
+#if PG_VERSION_NUM >= 170000
+#define FlowMyProcNumber()		((int) MyProcNumber)
+#else
+#define FlowMyProcNumber()		(MyProc->pgprocno)
+#ifndef GetPGProcByNumber
+#define GetPGProcByNumber(n)	(&ProcGlobal->allProcs[(n)])
+#endif
+#endif
+
+/*
+ * Its header, libpq/libpq.h, needs those of Kerberos, which an installation
+ * that compiles extensions need not have.
+ */
+extern bool pq_check_connection(void);
+
+#endif							/* FLOW_COMPAT_H */

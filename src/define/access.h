@@ -1,0 +1,32 @@
+/*-------------------------------------------------------------------------
+ * access.h
+ *	  Who may do what; asked before anything is read or raised.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_ACCESS_H
+#define FLOW_ACCESS_H
+
+#include "catalog/cat_workflow.h"
+
+/* Raises 42501 unless the current user has USAGE on schema flow. */
+extern void FlowAccessRequireRead(void);
+
+/*
+ * The same for a function that writes; it also refuses security-restricted
+ * operations, parallel workers, read-only transactions and standbys.
+ */
+extern void FlowAccessRequireUse(void);
+
+/* The same for a function that defines: CREATE on schema flow too. */
+extern void FlowAccessRequireCreate(void);
+
+/* True if the current user has the privileges of that role. */
+extern bool FlowAccessIsMember(Oid owner);
+
+/* Raises 42501 unless the current user is a member of the workflow's owner. */
+extern void FlowAccessRequireMember(const FlowWorkflow *workflow);
+
+/* Raises unless that role can own workflows on this server. */
+extern void FlowAccessRequireOwner(Oid owner);
+
+#endif							/* FLOW_ACCESS_H */

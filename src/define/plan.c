@@ -1,0 +1,339 @@
+/*-------------------------------------------------------------------------
+ * plan.c
+ *	  Compiled definitions, and this backend's cache of them.
+ *
+ * A stored definition never changes, so a compiled one is made once and kept.
+ * Prepared statements point into it (the parser asks for a step's names
+ * whenever a plan is analysed again), so it is never freed either: when the
+ * extension is dropped and created anew the cache forgets its entries and
+ * leaves them where they are.  That is rare, and a session that did it may
+ * still be running a step of one of them.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/install.h"
+#include "catalog/cat_workflow.h"
+#include "define/graph.h"
+#include "define/plan.h"
+
+typedef struct PlanEntry
+{
+	int32		id;				/* hash key */
+	FlowDefinition *definition;
+} PlanEntry;
+
+static HTAB *plans = NULL;
+static uint32 plans_generation;
+
+static void forget_old_plans(void);
+static FlowDefinition *load(int32 definition_id);
+static void compile_step(FlowStepDef *step, const FlowStepSpec *spec);
+static void compile_retry(FlowRetryPolicy *retry, const FlowStepSpec *spec);
+static char (*compile_codes(const FlowValue *codes, bool *has, int *n))[6];
+static int64 interval_usec(const FlowValue *value);
+static int	compare_names(const void *a, const void *b, void *arg);
+static void compile_graph(FlowDefinition *definition, const FlowSpec *spec);
+static FlowEdge *collect_edges(FlowDefinition *definition, const FlowSpec *spec,
+							   int *n_edges);
+static void compile_neighbours(FlowDefinition *definition,
+							   const FlowGraph *graph);
+
+FlowDefinition *
+FlowPlanLookup(int32 definition_id)
+{
+	PlanEntry  *entry;
+	FlowDefinition *definition;
+
+	forget_old_plans();
+	entry = hash_search(plans, &definition_id, HASH_FIND, NULL);
+	if (entry != NULL)
+		return entry->definition;
+
+	/* loading can fail, so the entry is made when there is something in it */
+	definition = load(definition_id);
+	entry = hash_search(plans, &definition_id, HASH_ENTER, NULL);
+	entry->definition = definition;
+	return definition;
+}
+
+static void
+forget_old_plans(void)
+{
+	uint32		generation = FlowInstallRequire()->generation;
+	HASHCTL		info = {.keysize = sizeof(int32),.entrysize = sizeof(PlanEntry)};
+
+	if (plans != NULL && plans_generation == generation)
+		return;
+	if (plans != NULL)
+		hash_destroy(plans);
+	plans = NULL;
+	plans = hash_create("flow definitions", 64, &info, HASH_ELEM | HASH_BLOBS);
+	plans_generation = generation;
+}
+
+static FlowDefinition *
+load(int32 definition_id)
+{
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
+												  "flow definition read",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(scratch);
+	FlowStoredDefinition stored;
+	FlowDefinition *definition;
+	FlowProblems problems;
+	FlowSpec   *spec;
+
+	if (!FlowDefinitionLoad(definition_id, &stored))
+		elog(ERROR, "definition %d does not exist", definition_id);
+	FlowProblemsInit(&problems, false);
+	spec = FlowSpecFromDocument(stored.document, &problems);
+	definition = FlowPlanCompile(spec, FlowPlanSearchPath(stored.search_path),
+								 TopMemoryContext);
+	definition->id = definition_id;
+	definition->workflow_id = stored.workflow_id;
+	definition->version = stored.version;
+	definition->workflow = MemoryContextStrdup(definition->context,
+											   stored.workflow);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(scratch);
+	return definition;
+}
+
+char *
+FlowPlanSearchPath(const char *stored)
+{
+	const char *schema = quote_identifier(FlowInstallRequire()->function_schema);
+
+	if (strspn(stored, " ") == strlen(stored))
+		return pstrdup(schema);
+	return psprintf("%s, %s", stored, schema);
+}
+
+FlowDefinition *
+FlowPlanCompile(const FlowSpec *spec, const char *search_path,
+				MemoryContext parent)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "flow definition",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	FlowDefinition *definition = palloc0(sizeof(FlowDefinition));
+
+	definition->context = context;
+	definition->search_path = pstrdup(search_path);
+	definition->n_steps = spec->n_steps;
+	definition->steps = palloc0(sizeof(FlowStepDef) * Max(spec->n_steps, 1));
+	definition->by_name = palloc(sizeof(int) * Max(spec->n_steps, 1));
+	for (int i = 0; i < spec->n_steps; i++)
+	{
+		FlowStepDef *step = &definition->steps[i];
+
+		step->definition = definition;
+		step->no = i + 1;
+		definition->by_name[i] = i + 1;
+		compile_step(step, &spec->steps[i]);
+	}
+	qsort_arg(definition->by_name, spec->n_steps, sizeof(int), compare_names,
+			  definition);
+	compile_graph(definition, spec);
+	MemoryContextSwitchTo(caller);
+	return definition;
+}
+
+static void
+compile_step(FlowStepDef *step, const FlowStepSpec *spec)
+{
+	const FlowValue *values = spec->values;
+	const char *sql = FlowStepText(spec, FLOW_OPT_SQL);
+	const char *result = FlowStepText(spec, FLOW_OPT_RESULT);
+
+	step->name = pstrdup(FlowStepText(spec, FLOW_OPT_NAME));
+	step->kind = spec->kind;
+	step->sql = sql ? pstrdup(sql) : NULL;
+	step->timeout = interval_usec(&values[FLOW_OPT_TIMEOUT]);
+	step->priority = values[FLOW_OPT_PRIORITY].u.integer;
+	step->batch = values[FLOW_OPT_BATCH].u.truth;
+	step->result = strcmp(result, "rows") == 0 ? FLOW_RESULT_ROWS :
+		strcmp(result, "none") == 0 ? FLOW_RESULT_NONE : FLOW_RESULT_ROW;
+	compile_retry(&step->retry, spec);
+}
+
+static void
+compile_retry(FlowRetryPolicy *retry, const FlowStepSpec *spec)
+{
+	const FlowValue *values = spec->values;
+
+	retry->retries = values[FLOW_OPT_RETRIES].u.integer;
+	retry->delay = interval_usec(&values[FLOW_OPT_RETRY_DELAY]);
+	retry->backoff = values[FLOW_OPT_BACKOFF].u.number;
+	retry->max_delay = interval_usec(&values[FLOW_OPT_MAX_DELAY]);
+	retry->jitter = values[FLOW_OPT_JITTER].u.number;
+	retry->retry_on = compile_codes(&values[FLOW_OPT_RETRY_ON],
+									&retry->has_retry_on,
+									&retry->n_retry_on);
+	retry->no_retry_on = compile_codes(&values[FLOW_OPT_NO_RETRY_ON],
+									   &retry->has_no_retry_on,
+									   &retry->n_no_retry_on);
+}
+
+static char (*compile_codes(const FlowValue *codes, bool *has, int *n))[6]
+{
+	char		(*result)[6];
+
+	*has = codes->isset;
+	*n = codes->isset ? codes->u.texts.n : 0;
+	result = palloc0(sizeof(*result) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		strlcpy(result[i], codes->u.texts.items[i], sizeof(*result));
+	return result;
+}
+
+/* Months count 30 days.  check.c has seen to it that this fits. */
+static int64
+interval_usec(const FlowValue *value)
+{
+	const Interval *interval = &value->u.interval;
+
+	if (!value->isset)
+		return 0;
+	return interval->time +
+		(interval->day + interval->month * (int64) DAYS_PER_MONTH) * USECS_PER_DAY;
+}
+
+static int
+compare_names(const void *a, const void *b, void *arg)
+{
+	const FlowDefinition *definition = arg;
+
+	return strcmp(definition->steps[*(const int *) a - 1].name,
+				  definition->steps[*(const int *) b - 1].name);
+}
+
+/* Fills in who depends on whom, in both directions, and who on nobody. */
+static void
+compile_graph(FlowDefinition *definition, const FlowSpec *spec)
+{
+	int			n_edges;
+	FlowEdge   *edges = collect_edges(definition, spec, &n_edges);
+	FlowGraph  *graph = FlowGraphCreate(definition->n_steps, edges, n_edges);
+
+	compile_neighbours(definition, graph);
+	definition->roots = palloc(sizeof(int) * Max(definition->n_steps, 1));
+	for (int i = 0; i < definition->n_steps; i++)
+		if (definition->steps[i].n_deps == 0)
+			definition->roots[definition->n_roots++] = i + 1;
+}
+
+static FlowEdge *
+collect_edges(FlowDefinition *definition, const FlowSpec *spec, int *n_edges)
+{
+	FlowEdge   *edges;
+	int			n = 0;
+
+	for (int i = 0; i < spec->n_steps; i++)
+		n += spec->steps[i].values[FLOW_OPT_AFTER].u.texts.n;
+	edges = palloc(sizeof(FlowEdge) * Max(n, 1));
+	*n_edges = 0;
+	for (int i = 0; i < spec->n_steps; i++)
+	{
+		const FlowValue *after = &spec->steps[i].values[FLOW_OPT_AFTER];
+
+		for (int d = 0; d < after->u.texts.n; d++)
+		{
+			FlowStepDef *from = FlowPlanFindStep(definition,
+												 after->u.texts.items[d]);
+
+			if (from == NULL)
+				elog(ERROR, "step \"%s\" does not exist",
+					 after->u.texts.items[d]);
+			edges[*n_edges].from = from->no - 1;
+			edges[(*n_edges)++].to = i;
+		}
+	}
+	return edges;
+}
+
+static void
+compile_neighbours(FlowDefinition *definition, const FlowGraph *graph)
+{
+	int		   *edges = palloc(sizeof(int) * (graph->first[graph->n] + 1));
+
+	for (int i = 0; i < graph->n; i++)
+	{
+		definition->steps[i].deps = edges;
+		edges += graph->indegree[i];
+	}
+	for (int i = 0; i < graph->n; i++)
+	{
+		FlowStepDef *step = &definition->steps[i];
+
+		step->n_dependents = graph->first[i + 1] - graph->first[i];
+		step->dependents = palloc(sizeof(int) * Max(step->n_dependents, 1));
+		for (int e = 0; e < step->n_dependents; e++)
+		{
+			int			target = graph->targets[graph->first[i] + e];
+			FlowStepDef *dependent = &definition->steps[target];
+
+			step->dependents[e] = target + 1;
+			dependent->deps[dependent->n_deps++] = i + 1;
+		}
+	}
+}
+
+FlowStepDef *
+FlowPlanFindStep(const FlowDefinition *definition, const char *name)
+{
+	int			low = 0;
+	int			high = definition->n_steps;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+		FlowStepDef *step = &definition->steps[definition->by_name[middle] - 1];
+		int			order = strcmp(name, step->name);
+
+		if (order == 0)
+			return step;
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+bool
+FlowPlanIsUpstream(const FlowStepDef *step, const FlowStepDef *ancestor)
+{
+	const FlowDefinition *definition = step->definition;
+	bool	   *seen = palloc0(sizeof(bool) * (definition->n_steps + 1));
+	int		   *pending = palloc(sizeof(int) * (definition->n_steps + 1));
+	int			n = 0;
+	bool		found = false;
+
+	pending[n++] = step->no;
+	while (n > 0 && !found)
+	{
+		const FlowStepDef *visited = &definition->steps[pending[--n] - 1];
+
+		for (int d = 0; d < visited->n_deps && !found; d++)
+		{
+			int			no = visited->deps[d];
+
+			found = no == ancestor->no;
+			if (!seen[no])
+			{
+				seen[no] = true;
+				pending[n++] = no;
+			}
+		}
+	}
+	pfree(seen);
+	pfree(pending);
+	return found;
+}

@@ -1,0 +1,93 @@
+/*-------------------------------------------------------------------------
+ * plan.h
+ *	  Compiled definitions, and this backend's cache of them.
+ *
+ * A definition (one version of a workflow) never changes once it is stored,
+ * so what is cached here never needs care; it lives until the backend ends,
+ * or until the extension itself is dropped.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_PLAN_H
+#define FLOW_PLAN_H
+
+#include "define/document.h"
+#include "flow.h"
+
+typedef struct FlowRetryPolicy
+{
+	int			retries;		/* attempts after the first */
+	int64		delay;			/* microseconds before the first retry */
+	double		backoff;		/* factor from one delay to the next */
+	int64		max_delay;		/* microseconds */
+	double		jitter;			/* 0 .. 1 */
+	bool		has_retry_on;	/* else every error but the permanent ones */
+	bool		has_no_retry_on;	/* else the default list of those */
+	int			n_retry_on;
+	char		(*retry_on)[6]; /* SQLSTATE, or class of two characters */
+	int			n_no_retry_on;
+	char		(*no_retry_on)[6];
+} FlowRetryPolicy;
+
+typedef struct FlowStepDef
+{
+	struct FlowDefinition *definition;
+	int			no;				/* from 1, in the order of the definition */
+	char	   *name;
+	FlowStepKind kind;
+	char	   *sql;
+	int			n_deps;
+	int		   *deps;			/* step numbers it depends on, ascending */
+	int			n_dependents;
+	int		   *dependents;		/* step numbers that depend on it, ascending */
+	FlowRetryPolicy retry;
+	int64		timeout;		/* microseconds, 0: none */
+	int			priority;
+	FlowResultMode result;
+	bool		batch;			/* may share a transaction with other steps */
+	void	   *program;		/* engine/statement.c: its prepared statements */
+} FlowStepDef;
+
+typedef struct FlowDefinition
+{
+	int32		id;				/* flow_internal.definition.id */
+	int32		workflow_id;
+	int32		version;
+	char	   *workflow;		/* name */
+	char	   *search_path;	/* under which its steps run */
+	int			n_steps;
+	FlowStepDef *steps;			/* steps[no - 1] */
+	int			n_roots;
+	int		   *roots;			/* step numbers without dependencies */
+	int		   *by_name;		/* step numbers in the order of their names */
+	MemoryContext context;		/* everything here lives in it */
+} FlowDefinition;
+
+/*
+ * Compiles a specification that has no errors into a memory context of its own,
+ * a child of "parent".  The search path is used as given.
+ */
+extern FlowDefinition *FlowPlanCompile(const FlowSpec *spec,
+									   const char *search_path,
+									   MemoryContext parent);
+
+/*
+ * The path under which the steps of a definition run, given the stored one:
+ * the same with the schema of the flow_ functions at its end.
+ */
+extern char *FlowPlanSearchPath(const char *stored);
+
+/*
+ * The compiled definition of that id.  Needs a transaction and a connection
+ * to SPI (it raises by itself).  Never NULL: an unknown id is an internal error.
+ */
+extern FlowDefinition *FlowPlanLookup(int32 definition_id);
+
+/* The step of that name, or NULL. */
+extern FlowStepDef *FlowPlanFindStep(const FlowDefinition *definition,
+									 const char *name);
+
+/* True if the step "ancestor" lies upstream of "step".  Walks the graph. */
+extern bool FlowPlanIsUpstream(const FlowStepDef *step,
+							   const FlowStepDef *ancestor);
+
+#endif							/* FLOW_PLAN_H */

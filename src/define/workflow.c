@@ -1,0 +1,410 @@
+/*-------------------------------------------------------------------------
+ * workflow.c
+ *	  Define, show, check, drop, enable and grant workflows.
+ *
+ * The caller's rights come first, then the checks of what was written, then
+ * the workflow's row is locked until the end of the transaction, so that two
+ * who define or drop one name queue.  A new version never touches the older
+ * ones: their runs go on as they began.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "base/install.h"
+#include "catalog/cat_workflow.h"
+#include "define/access.h"
+#include "define/check.h"
+#include "define/parse.h"
+#include "define/workflow.h"
+
+#define MAX_LOCK_TRIES	10
+
+/* Privileges on a workflow; only the first one has a meaning so far. */
+static const char *const privileges[] = {
+	"start", "read", "approve", "operate", "work"
+};
+
+static bool lock_or_insert(const char *name, FlowWorkflow *workflow);
+static void require_home(const FlowWorkflow *workflow);
+static void fill_search_path(FlowSpec *spec);
+static bool is_same(const FlowWorkflow *workflow, const char *search_path,
+					Jsonb *document);
+static void save_in_place(FlowWorkflow *workflow, const FlowSpec *spec,
+						  bool changed);
+static bool texts_differ(const char *a, const char *b);
+static void require_workflow(const char *name, FlowWorkflow *workflow);
+static void require_visible(const FlowWorkflow *workflow);
+static Jsonb *compose_document(const FlowWorkflow *workflow,
+							   const FlowStoredDefinition *stored);
+static void push_member(JsonbParseState **state, const char *key,
+						const char *value);
+static void settle_runs(const FlowWorkflow *workflow, int32 definition_id,
+						void (*cancel) (int64 run_id));
+static void drop_version(FlowWorkflow *workflow, int32 definition_id);
+static void lock_as_member(const char *name, FlowWorkflow *workflow);
+static void check_privilege(const char *privilege);
+
+int32
+FlowWorkflowDefine(FlowSpec *spec)
+{
+	FlowProblems problems;
+	FlowWorkflow workflow;
+	FlowParseScope scope;
+	Jsonb	   *document;
+	bool		existed;
+
+	FlowAccessRequireCreate();
+	fill_search_path(spec);
+	FlowProblemsInit(&problems, false);
+	FlowCheckSpec(spec, &problems);
+
+	existed = lock_or_insert(FlowSpecText(spec, FLOW_ARG_NAME), &workflow);
+	FlowAccessRequireMember(&workflow);
+	FlowAccessRequireOwner(workflow.owner);
+	scope.role = workflow.owner;
+	scope.search_path = FlowSpecText(spec, FLOW_ARG_SEARCH_PATH);
+	FlowParseCheck(spec, &scope, &problems);
+
+	document = FlowSpecToDocument(spec);
+	if (existed && is_same(&workflow, scope.search_path, document))
+		save_in_place(&workflow, spec, false);
+	else
+	{
+		FlowStoredDefinition stored = {
+			.id = existed ? 0 : workflow.definition_id,
+			.workflow_id = workflow.id,
+			.version = existed ? FlowDefinitionLastVersion(workflow.id) + 1 : 1,
+			.search_path = unconstify(char *, scope.search_path),
+			.document = document
+		};
+
+		FlowDefinitionInsert(&stored);
+		workflow.definition_id = stored.id;
+		workflow.version = stored.version;
+		save_in_place(&workflow, spec, true);
+	}
+	return workflow.version;
+}
+
+static void
+fill_search_path(FlowSpec *spec)
+{
+	FlowValue  *value = &spec->values[FLOW_ARG_SEARCH_PATH];
+
+	if (!value->isset)
+		FlowValueFromText(FLOW_FIELD_TEXT, namespace_search_path, value);
+}
+
+/*
+ * Locks the workflow of that name, or makes it; true if it was there.  When
+ * another transaction makes it at the same time, the insert waits for its end
+ * and the lock then finds it.
+ */
+static bool
+lock_or_insert(const char *name, FlowWorkflow *workflow)
+{
+	for (int i = 0; i < MAX_LOCK_TRIES; i++)
+	{
+		if (FlowWorkflowLock(name, workflow))
+		{
+			require_home(workflow);
+			return true;
+		}
+		FlowAccessRequireOwner(GetUserId());
+		memset(workflow, 0, sizeof(*workflow));
+		workflow->name = pstrdup(name);
+		workflow->owner = GetUserId();
+		workflow->owner_name = GetUserNameFromId(workflow->owner, false);
+		workflow->version = 1;
+		workflow->enabled = true;
+		workflow->notify = "";
+		if (FlowWorkflowInsert(workflow))
+			return false;
+	}
+	/* at REPEATABLE READ the other one's row stays invisible */
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("workflow \"%s\" was defined by another transaction meanwhile",
+					name)));
+	return false;
+}
+
+static void
+require_home(const FlowWorkflow *workflow)
+{
+	if (workflow->home != FlowInstallRequire()->home)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("workflow \"%s\" was restored from another database",
+						workflow->name),
+				 errhint("Define it under another name.")));
+}
+
+static bool
+is_same(const FlowWorkflow *workflow, const char *search_path, Jsonb *document)
+{
+	FlowStoredDefinition stored;
+
+	if (!FlowDefinitionLoad(workflow->definition_id, &stored))
+		elog(ERROR, "definition %d does not exist", workflow->definition_id);
+	return strcmp(stored.search_path, search_path) == 0 &&
+		compareJsonbContainers(&stored.document->root, &document->root) == 0;
+}
+
+/* Description and notify are no part of a version. */
+static void
+save_in_place(FlowWorkflow *workflow, const FlowSpec *spec, bool changed)
+{
+	char	   *description = FlowSpecText(spec, FLOW_ARG_DESCRIPTION);
+	char	   *notify = FlowSpecText(spec, FLOW_ARG_NOTIFY);
+
+	if (!changed && !texts_differ(description, workflow->description) &&
+		!texts_differ(notify, workflow->notify))
+		return;
+	workflow->description = description;
+	workflow->notify = notify;
+	FlowWorkflowSave(workflow);
+}
+
+static bool
+texts_differ(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a != b : strcmp(a, b) != 0;
+}
+
+Jsonb *
+FlowWorkflowDocument(const char *name, int32 version)
+{
+	FlowWorkflow workflow;
+	FlowStoredDefinition stored;
+	int32		id;
+
+	FlowAccessRequireRead();
+	require_workflow(name, &workflow);
+	require_visible(&workflow);
+	id = version == 0 ? workflow.definition_id :
+		FlowDefinitionOfVersion(workflow.id, version);
+	if (id == 0 || !FlowDefinitionLoad(id, &stored))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("version %d of workflow \"%s\" does not exist",
+						version, name),
+				 errhint("The newest version is %d.", workflow.version)));
+	return compose_document(&workflow, &stored);
+}
+
+static void
+require_workflow(const char *name, FlowWorkflow *workflow)
+{
+	if (!FlowWorkflowLoad(name, workflow))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("workflow \"%s\" does not exist", name),
+				 errhint("Define it with flow_define(), or look at flow.workflow.")));
+}
+
+static void
+require_visible(const FlowWorkflow *workflow)
+{
+	if (!FlowWorkflowHasGrant(workflow->id, NULL))
+		FlowAccessRequireMember(workflow);
+}
+
+static Jsonb *
+compose_document(const FlowWorkflow *workflow,
+				 const FlowStoredDefinition *stored)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue	buffer;
+	JsonbValue *steps = getKeyJsonValueFromContainer(&stored->document->root,
+													 "steps", 5, &buffer);
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_member(&state, "name", workflow->name);
+	if (workflow->description)
+		push_member(&state, "description", workflow->description);
+	if (strcmp(workflow->notify, FlowArgumentFields[FLOW_ARG_NOTIFY].initial) != 0)
+		push_member(&state, "notify", workflow->notify);
+	push_member(&state, "search_path", stored->search_path);
+	FlowJsonPushKey(&state, "steps");
+	pushJsonbValue(&state, WJB_VALUE, steps);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+static void
+push_member(JsonbParseState **state, const char *key, const char *value)
+{
+	FlowJsonPushKey(state, key);
+	FlowJsonPushText(state, WJB_VALUE, value);
+}
+
+void
+FlowWorkflowCheck(const char *name, FlowProblems *problems)
+{
+	FlowWorkflow workflow;
+	FlowParseScope scope;
+	FlowSpec   *spec;
+
+	FlowAccessRequireRead();
+	require_workflow(name, &workflow);
+	require_visible(&workflow);
+	spec = FlowSpecFromDocument(FlowWorkflowDocument(name, 0), problems);
+	FlowCheckSpec(spec, problems);
+
+	/* resolving reads catalogs as the owner: for its members only */
+	scope.role = workflow.owner;
+	scope.search_path = FlowSpecText(spec, FLOW_ARG_SEARCH_PATH);
+	FlowParseCheck(spec, FlowAccessIsMember(workflow.owner) ? &scope : NULL,
+				   problems);
+}
+
+void
+FlowWorkflowCheckSpec(FlowSpec *spec, FlowProblems *problems)
+{
+	FlowParseScope scope;
+
+	FlowAccessRequireRead();
+	fill_search_path(spec);
+	FlowCheckSpec(spec, problems);
+	scope.role = GetUserId();
+	scope.search_path = FlowSpecText(spec, FLOW_ARG_SEARCH_PATH);
+	FlowParseCheck(spec, &scope, problems);
+}
+
+bool
+FlowWorkflowIsVisible(const char *name)
+{
+	FlowWorkflow workflow;
+
+	return FlowWorkflowLoad(name, &workflow) &&
+		(FlowAccessIsMember(workflow.owner) ||
+		 FlowWorkflowHasGrant(workflow.id, NULL));
+}
+
+bool
+FlowWorkflowDrop(const char *name, int32 version, bool force,
+				 void (*cancel) (int64 run_id))
+{
+	FlowWorkflow workflow;
+	int32		definition_id = 0;
+
+	FlowAccessRequireUse();
+	if (!FlowWorkflowLock(name, &workflow))
+		return false;
+	FlowAccessRequireMember(&workflow);
+	if (version != 0)
+	{
+		definition_id = FlowDefinitionOfVersion(workflow.id, version);
+		if (definition_id == 0)
+			return false;
+	}
+	settle_runs(&workflow, definition_id, force ? cancel : NULL);
+	if (definition_id == 0)
+		FlowWorkflowMarkDropped(workflow.id);
+	else
+		drop_version(&workflow, definition_id);
+	return true;
+}
+
+/* definition_id 0: the runs of all versions. */
+static void
+settle_runs(const FlowWorkflow *workflow, int32 definition_id,
+			void (*cancel) (int64 run_id))
+{
+	int			n;
+	int64	   *runs = FlowWorkflowUnfinished(workflow->id, definition_id, &n);
+
+	if (n > 0 && cancel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg_plural("workflow \"%s\" has %d unfinished run",
+							   "workflow \"%s\" has %d unfinished runs",
+							   n, workflow->name, n),
+				 errhint("Cancel them with flow_cancel(), or drop it with force => true.")));
+	for (int i = 0; i < n; i++)
+		cancel(runs[i]);
+}
+
+/* The newest version that is left becomes the newest; without any, all goes. */
+static void
+drop_version(FlowWorkflow *workflow, int32 definition_id)
+{
+	FlowDefinitionDrop(definition_id);
+	if (definition_id != workflow->definition_id)
+		return;
+	if (FlowDefinitionNewest(workflow->id, &workflow->definition_id,
+							 &workflow->version))
+		FlowWorkflowSave(workflow);
+	else
+		FlowWorkflowMarkDropped(workflow->id);
+}
+
+bool
+FlowWorkflowEnable(const char *name, bool enabled)
+{
+	FlowWorkflow workflow;
+
+	lock_as_member(name, &workflow);
+	return FlowWorkflowSetEnabled(workflow.id, enabled);
+}
+
+static void
+lock_as_member(const char *name, FlowWorkflow *workflow)
+{
+	FlowAccessRequireUse();
+	require_workflow(name, workflow);
+	FlowAccessRequireMember(workflow);
+	if (!FlowWorkflowLock(name, workflow))
+		require_workflow(name, workflow);
+	FlowAccessRequireMember(workflow);
+}
+
+void
+FlowWorkflowGrantTo(const char *name, Oid role, const char *privilege)
+{
+	FlowWorkflow workflow;
+
+	check_privilege(privilege);
+	lock_as_member(name, &workflow);
+	FlowWorkflowGrant(workflow.id, role, privilege);
+}
+
+void
+FlowWorkflowRevokeFrom(const char *name, Oid role, const char *privilege)
+{
+	FlowWorkflow workflow;
+
+	if (privilege)
+		check_privilege(privilege);
+	lock_as_member(name, &workflow);
+	FlowWorkflowRevoke(workflow.id, role, privilege);
+}
+
+static void
+check_privilege(const char *privilege)
+{
+	FlowSuggestion suggestion;
+
+	if (strcmp(privilege, privileges[0]) == 0)
+		return;
+	FlowSuggestionInit(&suggestion, privilege);
+	for (int i = 0; i < lengthof(privileges); i++)
+	{
+		if (strcmp(privilege, privileges[i]) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("privilege \"%s\" on workflows is not supported yet",
+							privilege)));
+		FlowSuggestionAdd(&suggestion, privileges[i]);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown privilege \"%s\"", privilege),
+			 suggestion.best ?
+			 errhint("Perhaps you meant \"%s\".", suggestion.best) :
+			 errhint("The privilege is \"%s\".", privileges[0])));
+}

@@ -1,0 +1,144 @@
+/*-------------------------------------------------------------------------
+ * await.c
+ *	  Wait until a run has finished.
+ *
+ * Sleeps on a condition variable in shared memory that whoever ends the run
+ * wakes after the commit; no table is polled.  A transaction that has done
+ * anything the run could need, or could never see the run's end, is refused
+ * rather than left to wait for itself.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "utils/timestamp.h"
+
+#include "base/identity.h"
+#include "catalog/cat_run.h"
+#include "compat.h"
+#include "engine/await.h"
+#include "engine/context.h"
+#include "shmem/waiters.h"
+#include "shmem/wake.h"
+
+/* Milliseconds after which a vanished client is noticed */
+#define CHECK_CLIENT_AFTER	10000
+
+static void require_waitable(int64 run_id);
+static void refuse(int64 run_id, const char *detail);
+static bool holds_strong_lock(void);
+static bool is_over(int64 run_id);
+static void sleep_until(ConditionVariable *waiters, TimestampTz until);
+static void check_client(void);
+
+void
+FlowAwait(int64 run_id, TimestampTz until)
+{
+	ConditionVariable *waiters = FlowWaitersOf(run_id);
+
+	if (FlowContextItem() != NULL)
+		refuse(run_id, "A step cannot wait for a run: its worker may be the one that has to run it.");
+	if (FlowWakeHasReady())
+		require_waitable(run_id);
+	if (waiters != NULL)
+		ConditionVariablePrepareToSleep(waiters);
+	if (!is_over(run_id))
+		require_waitable(run_id);
+	while (!is_over(run_id) && GetCurrentTimestamp() < until)
+	{
+		sleep_until(waiters, until);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (waiters != NULL)
+		ConditionVariableCancelSleep();
+}
+
+static void
+require_waitable(int64 run_id)
+{
+	if (FlowWakeHasReady())
+		refuse(run_id, "This transaction has started a run, which begins when it commits.");
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		refuse(run_id, "This transaction has written, and a step could wait for it.");
+	if (IsolationUsesXactSnapshot())
+		refuse(run_id, "This transaction reads with one snapshot, which cannot see the end of the run.");
+	if (IsTransactionBlock() && holds_strong_lock())
+		refuse(run_id, "This transaction holds a lock that a step could wait for.");
+}
+
+static void
+refuse(int64 run_id, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot wait for run " INT64_FORMAT " in this transaction", run_id),
+			 errdetail("%s", detail),
+			 errhint("Use two statements, each a transaction of its own: SELECT flow_start(...); then SELECT * FROM flow_await(" INT64_FORMAT ");",
+					 run_id)));
+}
+
+/* A lock on a table that could stop a step: anything above reading. */
+static bool
+holds_strong_lock(void)
+{
+	LockData   *locks = GetLockStatusData();
+
+	for (int i = 0; i < locks->nelements; i++)
+	{
+		LockInstanceData *lock = &locks->locks[i];
+		LOCKMASK	strong = ~(LOCKBIT_ON(AccessShareLock) | 1);
+
+		if (lock->pid == MyProcPid &&
+			lock->locktag.locktag_type == LOCKTAG_RELATION &&
+			(lock->holdMask & strong) != 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+is_over(int64 run_id)
+{
+	FlowIdentity identity;
+	bool		over;
+
+	FlowIdentityRaise(&identity);
+	over = FlowRunIsOver(run_id);
+	FlowIdentityRestore(&identity);
+	return over;
+}
+
+/* Without the library preloaded there is nothing to sleep on but the clock. */
+static void
+sleep_until(ConditionVariable *waiters, TimestampTz until)
+{
+	long		timeout = CHECK_CLIENT_AFTER;
+
+	if (!TIMESTAMP_IS_NOEND(until))
+		timeout = Min(timeout, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until));
+	timeout = Max(timeout, 1);
+	if (waiters != NULL)
+	{
+		if (ConditionVariableTimedSleep(waiters, timeout, FlowWaitEvent("FlowAwait")))
+			check_client();
+	}
+	else
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Min(timeout, 1000), FlowWaitEvent("FlowAwait"));
+		ResetLatch(MyLatch);
+	}
+}
+
+static void
+check_client(void)
+{
+	if (MyProcPort != NULL && !pq_check_connection())
+		ereport(FATAL,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("connection to client lost while it waited for a run")));
+}

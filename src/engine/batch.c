@@ -1,0 +1,301 @@
+/*-------------------------------------------------------------------------
+ * batch.c
+ *	  Steps that share one transaction.
+ *
+ * A try claims the steps of its plan, runs them one after the other without
+ * savepoints, and flushes.  A step that becomes ready meanwhile because all
+ * it depends on has completed is run at once, so that a chain of short steps
+ * never goes back to the queue.  What makes a batch end is time, number, a
+ * step that wants to be alone, or one that must not hold its locks longer.
+ *
+ * When something fails the whole try is rolled back, and redo.c says what to
+ * do instead.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "engine/batch.h"
+#include "engine/claim.h"
+#include "engine/context.h"
+#include "engine/execute.h"
+#include "engine/flush.h"
+#include "engine/ready.h"
+#include "engine/redo.h"
+#include "engine/retry.h"
+#include "engine/session.h"
+#include "engine/watch.h"
+#include "guc.h"
+#include "shmem/average.h"
+#include "shmem/slot.h"
+
+static void reset_try(FlowBatch *batch);
+static void do_try(void *arg);
+static void run_items(FlowBatch *batch);
+static FlowItem *next_item(FlowBatch *batch, int *next);
+static void note_completed(FlowBatch *batch, FlowItem *item);
+static void offer_dependents(FlowBatch *batch, FlowItem *item);
+static bool becomes_ready(FlowBatch *batch, FlowRunRef *run, FlowStepDef *next);
+static bool may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step,
+					   bool hides);
+static bool is_excluded(const FlowPlan *plan, int64 run_id, int step_no);
+static bool is_full(FlowBatch *batch, const FlowItem *item);
+static void record_failure(FlowBatch *batch);
+
+void
+FlowBatchDo(FlowBatch *batch, FlowPlan *plan)
+{
+	List	   *plans = list_make1(plan);
+
+	while (plans != NIL)
+	{
+		ErrorData  *error;
+
+		CHECK_FOR_INTERRUPTS();
+		batch->plan = linitial(plans);
+		plans = list_delete_first(plans);
+		error = FlowBatchTry(batch);
+		if (error != NULL)
+			plans = FlowRedoPlans(batch, error, plans);
+		MemoryContextDelete(batch->context);
+		batch->context = NULL;
+	}
+}
+
+ErrorData *
+FlowBatchTry(FlowBatch *batch)
+{
+	ErrorData  *error;
+
+	reset_try(batch);
+	error = FlowGuardRun(batch->scope, do_try, batch);
+	if (error != NULL)
+	{
+		FlowContextEnter(NULL, NULL);
+		FlowSlotEnd();
+		(void) FlowSessionEnd();
+	}
+	if (batch->scope == FLOW_GUARD_TRANSACTION)
+		FlowSessionClean();
+	return error;
+}
+
+static void
+reset_try(FlowBatch *batch)
+{
+	batch->context = AllocSetContextCreate(batch->plan_context, "flow batch",
+										   ALLOCSET_DEFAULT_SIZES);
+	batch->runs = NIL;
+	batch->items = NIL;
+	batch->inlined = NIL;
+	batch->controls = NIL;
+	batch->current = NULL;
+	batch->n_claimed = 0;
+	batch->n_executed = 0;
+	batch->ends = false;
+	batch->dirty = false;
+	batch->began = GetCurrentTimestamp();
+	batch->verdict = FLOW_VERDICT_ERROR;
+	batch->blocked = NIL;
+}
+
+static void
+do_try(void *arg)
+{
+	FlowBatch  *batch = arg;
+	int			nest = NewGUCNestLevel();
+
+	MemoryContextSwitchTo(batch->context);
+	batch->cancel_generation = FlowSlotCancelGeneration();
+	FlowClaimKeys(batch);
+	if (batch->plan->failure != NULL)
+		record_failure(batch);
+	else
+		run_items(batch);
+	AtEOXact_GUC(false, nest);
+	FlowFlush(batch);
+}
+
+static void
+run_items(FlowBatch *batch)
+{
+	int			next = 0;
+	FlowItem   *item;
+
+	while ((item = next_item(batch, &next)) != NULL)
+	{
+		FlowExecuteItem(batch, item);
+		note_completed(batch, item);
+		if (is_full(batch, item))
+			break;
+		offer_dependents(batch, item);
+	}
+}
+
+/* What has just become ready comes first, then what was claimed. */
+static FlowItem *
+next_item(FlowBatch *batch, int *next)
+{
+	if (batch->inlined != NIL)
+	{
+		FlowItem   *item = linitial(batch->inlined);
+
+		batch->inlined = list_delete_first(batch->inlined);
+		return item;
+	}
+	while (*next < batch->n_claimed)
+	{
+		FlowItem   *item = list_nth(batch->items, (*next)++);
+
+		if (item->step == NULL || item->status != FLOW_STEP_READY)
+			continue;
+		if (item->step->batch || batch->n_executed == 0)
+			return item;
+	}
+	return NULL;
+}
+
+static void
+note_completed(FlowBatch *batch, FlowItem *item)
+{
+	FlowRunRef *run = item->run;
+
+	if (!item->has_task)
+		batch->items = lappend(batch->items, item);
+	run->items[item->key.step_no] = item;
+	if (run->ended[item->key.step_no] == 0)
+		run->n_ended++;
+	run->ended[item->key.step_no] = FLOW_STEP_COMPLETED;
+}
+
+/*
+ * Puts on the batch's own list what the item has made ready.  A step of which
+ * nothing is known, or that is slow, is not run here if other work would wait
+ * behind it meanwhile.
+ */
+static void
+offer_dependents(FlowBatch *batch, FlowItem *item)
+{
+	FlowRunRef *run = item->run;
+	List	   *ready = NIL;
+	List	   *offered = NIL;
+	ListCell   *cell;
+	bool		others;
+
+	for (int i = 0; i < item->step->n_dependents; i++)
+	{
+		FlowStepDef *next = &run->definition->steps[item->step->dependents[i] - 1];
+
+		if (becomes_ready(batch, run, next))
+			ready = lappend(ready, next);
+	}
+	others = list_length(ready) + list_length(batch->inlined) > 1 ||
+		batch->n_executed < batch->n_claimed;
+	foreach(cell, ready)
+		if (may_inline(batch, run, lfirst(cell), others))
+			offered = lappend(offered, FlowClaimInline(run, lfirst(cell)));
+	batch->inlined = list_concat(offered, batch->inlined);
+}
+
+/*
+ * A join whose other branches ended elsewhere needs a look at the table; a
+ * step that has completed stays so, whoever ended it.
+ */
+static bool
+becomes_ready(FlowBatch *batch, FlowRunRef *run, FlowStepDef *next)
+{
+	if (next->n_deps > 1 && !run->ended_known &&
+		FlowReadyIsOpen(next, run->ended))
+		FlowClaimLearnEnds(batch);
+	return FlowReadyIs(next, run->ended) && run->items[next->no] == NULL;
+}
+
+static bool
+may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step, bool hides)
+{
+	FlowAverage average;
+
+	if (!step->batch || is_excluded(batch->plan, run->id, step->no))
+		return false;
+	if (batch->scope == FLOW_GUARD_SUBTRANSACTION)
+		return true;
+	average = FlowAverageGet(run->definition->id, step->no);
+	if (average.runs == 0)
+		return !hides;
+	return average.usec <= FlowBatchTime * 1000.0;
+}
+
+static bool
+is_excluded(const FlowPlan *plan, int64 run_id, int step_no)
+{
+	ListCell   *cell;
+
+	foreach(cell, plan->excluded)
+	{
+		FlowStepKey *key = lfirst(cell);
+
+		if (key->run_id == run_id && key->step_no == step_no)
+			return true;
+	}
+	return false;
+}
+
+/* A client's batch is not limited in time: nobody waits behind it. */
+static bool
+is_full(FlowBatch *batch, const FlowItem *item)
+{
+	const FlowPlan *plan = batch->plan;
+
+	if (plan->alone || batch->ends || !item->step->batch ||
+		batch->n_executed >= plan->max_steps)
+		return true;
+	if (batch->scope == FLOW_GUARD_SUBTRANSACTION)
+		return false;
+	if (item->finished_at - batch->began >= (int64) FlowBatchTime * 1000)
+		return true;
+	return FlowAverageGet(item->run->definition->id, item->step->no).penalty > 0;
+}
+
+/*
+ * The step of the plan has failed, alone; its attempt is recorded if nobody
+ * has taken the step since.
+ */
+static void
+record_failure(FlowBatch *batch)
+{
+	FlowPlan   *plan = batch->plan;
+	ListCell   *cell;
+
+	foreach(cell, batch->items)
+	{
+		FlowItem   *item = lfirst(cell);
+
+		if (item->step == NULL || item->status != FLOW_STEP_READY ||
+			item->attempt != plan->failed_attempt)
+			continue;
+		item->failure = plan->failure;
+		item->started_at = plan->failed_start;
+		item->finished_at = GetCurrentTimestamp();
+		item->next_at = FlowRetryComputeNext(&item->step->retry,
+											 item->attempt - item->attempt_base,
+											 plan->failure->sqlstate,
+											 item->finished_at,
+											 FlowRedoChance());
+		item->status = TIMESTAMP_IS_NOEND(item->next_at)
+			? FLOW_STEP_FAILED : FLOW_STEP_SLEEPING;
+	}
+}
+
+void
+FlowBatchAbandon(FlowBatch *batch, FlowVerdict verdict)
+{
+	batch->verdict = verdict;
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("a batch of flow was given up"),
+			 errdetail("Its steps are done again.")));
+}

@@ -1,0 +1,197 @@
+/*-------------------------------------------------------------------------
+ * batch.h
+ *	  Steps that share one transaction, and what became of them.
+ *
+ * What a batch decided is these structs: filled by claim.c and execute.c,
+ * read by flush.c.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_BATCH_H
+#define FLOW_BATCH_H
+
+#include "base/guard.h"
+#include "define/plan.h"
+#include "flow.h"
+#include "nodes/pg_list.h"
+#include "shmem/queue.h"
+#include "storage/itemptr.h"
+
+#define FLOW_BATCH_MAX_STEPS	100
+
+/* An error as it is stored */
+typedef struct FlowFailure
+{
+	char		sqlstate[6];
+	char	   *message;
+	char	   *detail;
+	char	   *hint;
+	char	   *context;
+} FlowFailure;
+
+/* What a control function called inside a step has asked for */
+typedef enum FlowControlVerb
+{
+	FLOW_CONTROL_PAUSE,
+	FLOW_CONTROL_RESUME,
+	FLOW_CONTROL_CANCEL,
+	FLOW_CONTROL_RETRY
+} FlowControlVerb;
+
+typedef struct FlowControl
+{
+	FlowControlVerb verb;
+	int64		run_id;
+	char	   *reason;
+	char	   *step;			/* retry: this one only; NULL: all */
+} FlowControl;
+
+/* A value of flow_set, not yet written */
+typedef struct FlowDatum
+{
+	char	   *key;
+	Datum		value;			/* jsonb */
+	bool		isnull;			/* remove it */
+} FlowDatum;
+
+/* A run as this batch sees it */
+typedef struct FlowRunRef
+{
+	int64		id;
+	int32		epoch;			/* at the claim */
+	FlowRunStatus status;		/* at the claim; in the flush: as locked */
+	bool		failing;		/* a step has failed for good */
+	FlowDefinition *definition;
+	int32		workflow_id;
+	Oid			owner;
+	int32		priority;
+	bool		notify;			/* announces its events */
+	char	   *key;			/* NULL: none */
+	TimestampTz slot;
+	Datum		input;			/* jsonb */
+
+	bool		whole;			/* no step had ended before this batch, and
+								 * none can end outside it */
+	bool		ended_known;	/* the table had no end of a step that is not
+								 * in "ended" */
+	uint8	   *ended;			/* by step number: FlowStepStatus of those
+								 * that have ended, else 0 */
+	int			n_ended;
+	struct FlowItem **items;	/* by step number: those of this batch */
+	Datum	   *outputs;		/* by step number: outputs read so far */
+	uint8	   *outputs_state;	/* 0 not read, 1 value, 2 null */
+	List	   *data;			/* of FlowDatum */
+
+	/* the flush's */
+	bool		locked;
+	bool		finished;		/* ends with this flush */
+	List	   *made_ready;		/* of FlowItem: become rows of task */
+	FlowFailure *failure;		/* the first one */
+	struct FlowStepDef *failed_step;
+	int			failed_attempt;
+} FlowRunRef;
+
+/* One step of the batch, and what became of it */
+typedef struct FlowItem
+{
+	FlowStepKey key;
+	FlowRunRef *run;
+	FlowStepDef *step;			/* NULL: the row that stands for the run */
+	bool		has_task;		/* a row of task, which this transaction has
+								 * locked */
+	ItemPointerData tid;
+	int32		attempt;		/* number of this attempt, from 1 */
+	int32		attempt_base;	/* attempts that do not count: before a retry
+								 * by hand */
+	bool		executed;		/* its SQL has run in this transaction */
+	FlowStepStatus status;		/* ready: not run; completed, failed,
+								 * sleeping, cancelled, skipped */
+	TimestampTz started_at;
+	TimestampTz finished_at;
+	TimestampTz next_at;		/* sleeping: when it is tried again */
+	Datum		output;			/* jsonb */
+	bool		has_output;
+	FlowFailure *failure;
+	const char *reason;
+} FlowItem;
+
+/* Why the transaction of a batch was given up, beside a plain error */
+typedef enum FlowVerdict
+{
+	FLOW_VERDICT_ERROR,			/* the error says it */
+	FLOW_VERDICT_AGAIN,			/* nobody's fault: the same again */
+	FLOW_VERDICT_OVERRUN,		/* a step took too long for a shared batch */
+	FLOW_VERDICT_DROPPED,		/* a run was cancelled while its steps ran */
+	FLOW_VERDICT_BLOCKED		/* somebody holds a run */
+} FlowVerdict;
+
+/* What a batch is to do; kept over the tries of one taking */
+typedef struct FlowPlan
+{
+	FlowStepKey *keys;
+	int			n_keys;
+	List	   *excluded;		/* of FlowStepKey *: not to be run inline */
+	int			max_steps;
+	bool		alone;			/* one step, then commit */
+	int			repeats;		/* times this was done again at once */
+	FlowFailure *failure;		/* record this of the only key, run nothing */
+	int			failed_attempt; /* ... if that is still its attempt */
+	TimestampTz failed_start;
+} FlowPlan;
+
+typedef struct FlowBatch
+{
+	FlowGuardScope scope;		/* a worker's transaction, or part of a
+								 * client's */
+	FlowPlan   *plan;
+	MemoryContext plan_context; /* outlives the transaction */
+
+	/* what has happened in this transaction */
+	MemoryContext context;
+	List	   *runs;			/* of FlowRunRef */
+	List	   *items;			/* of FlowItem, claimed or inline, in order */
+	List	   *inlined;		/* of FlowItem: may run next; the latest first */
+	List	   *controls;		/* of FlowControl */
+	FlowItem   *current;		/* being executed */
+	int			n_claimed;
+	int			n_executed;
+	bool		ends;			/* commit after this step */
+	bool		dirty;			/* a step left something in the session */
+	TimestampTz began;
+	uint64		cancel_generation;
+
+	/* kept when the transaction is given up; in plan_context */
+	FlowVerdict verdict;
+	List	   *blocked;		/* of int64 *: runs that somebody holds */
+	List	   *unclaimed;		/* of FlowReady *: ready, but locked */
+	List	   *left;			/* of FlowReady *: claimed, and not run */
+	int			n_done;			/* attempts that were recorded */
+	int			n_settled;		/* the same, and tasks ended otherwise */
+} FlowBatch;
+
+/*
+ * One try of the plan: claims its steps, runs them, flushes, commits.  Returns
+ * NULL, or what went wrong, after which nothing of it has happened; what the
+ * batch knows stays until the next try.
+ */
+extern struct ErrorData *FlowBatchTry(FlowBatch *batch);
+
+/*
+ * Does the plan, and again in smaller pieces what fails, until every step has
+ * either been recorded or is in batch->unclaimed or batch->left.  Everything
+ * is allocated in batch->plan_context, which must be current.
+ */
+extern void FlowBatchDo(FlowBatch *batch, FlowPlan *plan);
+
+/* The batch this backend is running a step of, or NULL. */
+extern FlowBatch *FlowBatchCurrent(void);
+
+/* Finds a run of the batch, or NULL. */
+extern FlowRunRef *FlowBatchFindRun(FlowBatch *batch, int64 run_id);
+
+/*
+ * Gives up the transaction of the batch, for a reason that is no fault of a
+ * step.  Does not return.
+ */
+extern void FlowBatchAbandon(FlowBatch *batch, FlowVerdict verdict) pg_attribute_noreturn();
+
+#endif							/* FLOW_BATCH_H */

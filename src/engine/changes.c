@@ -1,0 +1,90 @@
+/*-------------------------------------------------------------------------
+ * changes.c
+ *	  What is about to be written, gathered so that few statements do it.
+ *
+ * A flush, and a control function, decide first and write then; a batch of a
+ * hundred steps is written with half a dozen statements.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "engine/changes.h"
+#include "shmem/wake.h"
+
+static void init_rows(FlowRows *rows, Size size);
+static void end_run(const FlowRunEnd *end);
+static void note_wakes(FlowChanges *changes);
+
+void
+FlowChangesInit(FlowChanges *changes)
+{
+	init_rows(&changes->outcomes, sizeof(FlowOutcomeRow));
+	init_rows(&changes->attempts, sizeof(FlowAttemptRow));
+	init_rows(&changes->deletes, sizeof(ItemPointerData));
+	init_rows(&changes->sleeps, sizeof(FlowTaskNew));
+	init_rows(&changes->inserts, sizeof(FlowTaskNew));
+	init_rows(&changes->ends, sizeof(FlowRunEnd));
+	init_rows(&changes->events, sizeof(FlowEventRow));
+}
+
+static void
+init_rows(FlowRows *rows, Size size)
+{
+	rows->rows = NULL;
+	rows->size = size;
+	rows->n = 0;
+	rows->room = 0;
+}
+
+void
+FlowRowsAdd(FlowRows *rows, const void *row)
+{
+	if (rows->n == rows->room)
+	{
+		rows->room = Max(16, rows->room * 2);
+		rows->rows = rows->rows == NULL
+			? palloc(rows->size * rows->room)
+			: repalloc(rows->rows, rows->size * rows->room);
+	}
+	memcpy(rows->rows + rows->size * rows->n++, row, rows->size);
+}
+
+void
+FlowChangesWrite(FlowChanges *changes)
+{
+	FlowTaskDelete((ItemPointerData *) changes->deletes.rows, changes->deletes.n);
+	FlowOutcomeInsert((FlowOutcomeRow *) changes->outcomes.rows,
+					  changes->outcomes.n);
+	FlowAttemptInsert((FlowAttemptRow *) changes->attempts.rows,
+					  changes->attempts.n);
+	FlowTaskSleep((FlowTaskNew *) changes->sleeps.rows, changes->sleeps.n);
+	FlowTaskInsert((FlowTaskNew *) changes->inserts.rows, changes->inserts.n);
+	for (int i = 0; i < changes->ends.n; i++)
+		end_run(&((FlowRunEnd *) changes->ends.rows)[i]);
+	FlowEventInsert((FlowEventRow *) changes->events.rows, changes->events.n);
+	note_wakes(changes);
+}
+
+static void
+end_run(const FlowRunEnd *end)
+{
+	FlowRunEndOne(end);
+	if (end->key != NULL)
+		FlowRunKeyRelease(end->workflow_id, end->key, end->id);
+}
+
+static void
+note_wakes(FlowChanges *changes)
+{
+	FlowTaskNew *sleeps = (FlowTaskNew *) changes->sleeps.rows;
+	FlowRunEnd *ends = (FlowRunEnd *) changes->ends.rows;
+
+	for (int i = 0; i < changes->sleeps.n; i++)
+		FlowWakeNoteDue(&sleeps[i].key, sleeps[i].due_at);
+	for (int i = 0; i < changes->ends.n; i++)
+		FlowWakeNoteEnded(ends[i].id);
+	if (changes->events.n > 0)
+		FlowWakeNoteEvents();
+}

@@ -1,0 +1,223 @@
+/*-------------------------------------------------------------------------
+ * claim.c
+ *	  From keys to locked steps and their runs.
+ *
+ * All the steps of a batch are claimed with one statement, without waiting.
+ * A key that is not returned is gone, or locked by somebody: the latter is
+ * remembered, so that the step is looked at again and not forgotten.  Steps of
+ * a run that is over, or failing, become items that the flush cleans up.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "base/identity.h"
+#include "catalog/cat_outcome.h"
+#include "catalog/cat_task.h"
+#include "engine/claim.h"
+
+static void add_item(FlowBatch *batch, const FlowTaskRow *row);
+static FlowRunRef *run_of(FlowBatch *batch, const FlowTaskRow *row);
+static FlowRunRef *make_run(const FlowTaskRow *row);
+static void note_whole(FlowRunRef *run);
+static void note_unclaimed(FlowBatch *batch, const FlowTaskRow *rows, int n);
+static void note_ends(FlowBatch *batch, List *outcomes);
+
+void
+FlowClaimKeys(FlowBatch *batch)
+{
+	FlowPlan   *plan = batch->plan;
+	FlowIdentity identity;
+	Oid			owner = GetUserId();
+	FlowTaskRow *rows;
+	ListCell   *cell;
+	int			n;
+
+	FlowIdentityRaise(&identity);
+	n = FlowTaskClaim(plan->keys, plan->n_keys, owner, &rows);
+	if (n < plan->n_keys)
+		note_unclaimed(batch, rows, n);
+	FlowIdentityRestore(&identity);
+	for (int i = 0; i < n; i++)
+		add_item(batch, &rows[i]);
+	foreach(cell, batch->runs)
+		note_whole(lfirst(cell));
+}
+
+static void
+add_item(FlowBatch *batch, const FlowTaskRow *row)
+{
+	FlowItem   *item;
+	FlowRunRef *run;
+
+	if (row->run_status == FLOW_RUN_PAUSED || row->run_status == FLOW_RUN_HELD)
+		return;					/* resuming it makes the step known again */
+
+	run = run_of(batch, row);
+	item = palloc0(sizeof(FlowItem));
+	item->key = row->key;
+	item->run = run;
+	item->has_task = true;
+	item->tid = row->tid;
+	item->attempt = row->attempt + 1;
+	item->attempt_base = row->attempt_base;
+	item->status = FLOW_STEP_READY;
+	if (row->key.step_no != FLOW_STEP_RUN)
+	{
+		item->step = &run->definition->steps[row->key.step_no - 1];
+		run->items[row->key.step_no] = item;
+		if (run->failing || FlowRunStatusIsFinal(run->status))
+			item->status = FLOW_STEP_CANCELLED;
+	}
+	batch->items = lappend(batch->items, item);
+	batch->n_claimed++;
+}
+
+FlowItem *
+FlowClaimInline(FlowRunRef *run, FlowStepDef *step)
+{
+	FlowItem   *item = MemoryContextAllocZero(GetMemoryChunkContext(run),
+											  sizeof(FlowItem));
+
+	item->key.run_id = run->id;
+	item->key.step_no = step->no;
+	item->run = run;
+	item->step = step;
+	item->attempt = 1;
+	item->status = FLOW_STEP_READY;
+	return item;
+}
+
+FlowRunRef *
+FlowBatchFindRun(FlowBatch *batch, int64 run_id)
+{
+	for (int i = list_length(batch->runs) - 1; i >= 0; i--)
+	{
+		FlowRunRef *run = list_nth(batch->runs, i);
+
+		if (run->id == run_id)
+			return run;
+	}
+	return NULL;
+}
+
+static FlowRunRef *
+run_of(FlowBatch *batch, const FlowTaskRow *row)
+{
+	FlowRunRef *run = FlowBatchFindRun(batch, row->key.run_id);
+
+	if (run == NULL)
+	{
+		run = make_run(row);
+		batch->runs = lappend(batch->runs, run);
+	}
+	return run;
+}
+
+static FlowRunRef *
+make_run(const FlowTaskRow *row)
+{
+	FlowRunRef *run = palloc0(sizeof(FlowRunRef));
+	FlowDefinition *definition = FlowPlanLookup(row->definition_id);
+	int			n = definition->n_steps + 1;
+
+	run->id = row->key.run_id;
+	run->epoch = row->epoch;
+	run->status = row->run_status;
+	run->failing = row->failing;
+	run->definition = definition;
+	run->workflow_id = row->workflow_id;
+	run->owner = GetUserId();
+	run->priority = row->priority;
+	run->notify = row->notify;
+	run->key = row->run_key;
+	run->slot = row->slot;
+	run->input = row->input;
+	run->ended = palloc0(sizeof(uint8) * n);
+	run->items = palloc0(sizeof(FlowItem *) * n);
+	run->outputs = palloc0(sizeof(Datum) * n);
+	run->outputs_state = palloc0(sizeof(uint8) * n);
+	return run;
+}
+
+/*
+ * At the start of a run there is nothing to read, and if all its first steps
+ * are in this batch nobody else can end any step of it.
+ */
+static void
+note_whole(FlowRunRef *run)
+{
+	FlowDefinition *definition = run->definition;
+	int			held = 0;
+
+	for (int i = 0; i < definition->n_roots; i++)
+		if (run->items[definition->roots[i]] != NULL)
+			held++;
+	run->whole = run->status == FLOW_RUN_PENDING ||
+		(held > 0 && held == definition->n_roots);
+	run->ended_known = run->whole;
+}
+
+/* Both lists are in the order of the keys. */
+static void
+note_unclaimed(FlowBatch *batch, const FlowTaskRow *rows, int n)
+{
+	FlowPlan   *plan = batch->plan;
+	FlowStepKey *missing = palloc(sizeof(FlowStepKey) * plan->n_keys);
+	int			n_missing = 0;
+	int			at = 0;
+	MemoryContext caller;
+
+	for (int i = 0; i < plan->n_keys; i++)
+	{
+		if (at < n && memcmp(&plan->keys[i], &rows[at].key, sizeof(FlowStepKey)) == 0)
+			at++;
+		else
+			missing[n_missing++] = plan->keys[i];
+	}
+	caller = MemoryContextSwitchTo(batch->plan_context);
+	batch->unclaimed = FlowTaskPeek(missing, n_missing, GetUserId());
+	MemoryContextSwitchTo(caller);
+}
+
+void
+FlowClaimLearnEnds(FlowBatch *batch)
+{
+	int64	   *ids = palloc(sizeof(int64) * Max(list_length(batch->runs), 1));
+	int			n = 0;
+	FlowIdentity identity;
+	ListCell   *cell;
+
+	foreach(cell, batch->runs)
+	{
+		FlowRunRef *run = lfirst(cell);
+
+		if (!run->ended_known)
+			ids[n++] = run->id;
+	}
+	if (n == 0)
+		return;
+	FlowIdentityRaise(&identity);
+	note_ends(batch, FlowOutcomeListOf(ids, n));
+	FlowIdentityRestore(&identity);
+}
+
+static void
+note_ends(FlowBatch *batch, List *outcomes)
+{
+	ListCell   *cell;
+
+	foreach(cell, outcomes)
+	{
+		FlowOutcomeRow *row = lfirst(cell);
+		FlowRunRef *run = FlowBatchFindRun(batch, row->key.run_id);
+
+		if (run->ended[row->key.step_no] == 0)
+			run->n_ended++;
+		run->ended[row->key.step_no] = row->status;
+	}
+	foreach(cell, batch->runs)
+		((FlowRunRef *) lfirst(cell))->ended_known = true;
+}

@@ -1,0 +1,219 @@
+/*-------------------------------------------------------------------------
+ * context.c
+ *	  What the running step can ask.
+ *
+ * The parameters of a step's SQL, and the functions it may call
+ * (stepfuncs.c), read from here.  An output that this batch has made comes
+ * from memory; any other is read from the tables the first time it is used,
+ * which may be in the middle of a statement of the step.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/identity.h"
+#include "catalog/cat_event.h"
+#include "catalog/cat_outcome.h"
+#include "define/names.h"
+#include "engine/context.h"
+
+static FlowBatch *current_batch = NULL;
+static FlowItem *current_item = NULL;
+
+static ParamExternData *fetch_param(ParamListInfo params, int paramid,
+									bool speculative, ParamExternData *workspace);
+static Datum param_value(FlowItem *item, int paramid, bool *isnull);
+static void load_output(FlowRunRef *run, int step_no);
+static FlowDatum *find_data(FlowRunRef *run, const char *key);
+
+FlowBatch *
+FlowBatchCurrent(void)
+{
+	return current_batch;
+}
+
+FlowItem *
+FlowContextItem(void)
+{
+	return current_item;
+}
+
+FlowItem *
+FlowContextRequire(const char *function)
+{
+	if (current_item == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("function \"%s\" can only be called inside a step", function),
+				 errdetail("It tells a step about the run it belongs to."),
+				 errhint("Call it from the SQL of a step, or from a function that a step calls.")));
+	return current_item;
+}
+
+void
+FlowContextEnter(FlowBatch *batch, FlowItem *item)
+{
+	current_batch = item ? batch : NULL;
+	current_item = item;
+}
+
+ParamListInfo
+FlowContextParams(const FlowDefinition *definition)
+{
+	ParamListInfo params = makeParamList(0);
+
+	params->paramFetch = fetch_param;
+	params->numParams = FLOW_PARAM_STEP + definition->n_steps;
+	return params;
+}
+
+static ParamExternData *
+fetch_param(ParamListInfo params, int paramid, bool speculative,
+			ParamExternData *workspace)
+{
+	Assert(current_item != NULL);
+	workspace->ptype = FlowNamesParamType(paramid);
+	workspace->pflags = PARAM_FLAG_CONST;
+	workspace->value = param_value(current_item, paramid, &workspace->isnull);
+	return workspace;
+}
+
+static Datum
+param_value(FlowItem *item, int paramid, bool *isnull)
+{
+	FlowRunRef *run = item->run;
+
+	*isnull = false;
+	switch (paramid)
+	{
+		case FLOW_PARAM_INPUT:
+			return run->input;
+		case FLOW_PARAM_RUN_ID:
+			return Int64GetDatum(run->id);
+		case FLOW_PARAM_RUN_KEY:
+			*isnull = run->key == NULL;
+			return run->key ? CStringGetTextDatum(run->key) : (Datum) 0;
+		case FLOW_PARAM_ATTEMPT:
+			return Int32GetDatum(item->attempt);
+		case FLOW_PARAM_SLOT:
+			return TimestampTzGetDatum(run->slot);
+		default:
+			if (paramid > FLOW_PARAM_STEP &&
+				paramid <= FLOW_PARAM_STEP + run->definition->n_steps)
+				return FlowContextOutput(run, paramid - FLOW_PARAM_STEP, isnull);
+			*isnull = true;
+			return (Datum) 0;
+	}
+}
+
+Datum
+FlowContextOutput(FlowRunRef *run, int step_no, bool *isnull)
+{
+	FlowItem   *maker = run->items[step_no];
+
+	if (maker != NULL && maker->executed)
+	{
+		*isnull = !maker->has_output;
+		return maker->output;
+	}
+	if (run->outputs_state[step_no] == 0)
+		load_output(run, step_no);
+	*isnull = run->outputs_state[step_no] == 2;
+	return run->outputs[step_no];
+}
+
+static void
+load_output(FlowRunRef *run, int step_no)
+{
+	MemoryContext batch = GetMemoryChunkContext(run);
+	MemoryContext caller = CurrentMemoryContext;
+	FlowIdentity identity;
+	Datum		value = (Datum) 0;
+	bool		isnull = true;
+	bool		pushed = false;
+
+	if (!ActiveSnapshotSet())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		pushed = true;
+	}
+	SPI_connect();
+	FlowIdentityRaise(&identity);
+	if (FlowOutcomeOutput(run->id, step_no, &value, &isnull) && !isnull)
+	{
+		MemoryContextSwitchTo(batch);
+		run->outputs[step_no] = datumCopy(value, false, -1);
+	}
+	run->outputs_state[step_no] = isnull ? 2 : 1;
+	FlowIdentityRestore(&identity);
+	SPI_finish();
+	if (pushed)
+		PopActiveSnapshot();
+	MemoryContextSwitchTo(caller);
+}
+
+bool
+FlowContextGetData(FlowItem *item, const char *key, Datum *value)
+{
+	FlowDatum  *set = find_data(item->run, key);
+	MemoryContext caller = CurrentMemoryContext;
+	FlowIdentity identity;
+	bool		found;
+
+	if (set != NULL)
+	{
+		*value = set->value;
+		return !set->isnull;
+	}
+	SPI_connect();
+	FlowIdentityRaise(&identity);
+	found = FlowDataLoad(item->run->id, key, value);
+	FlowIdentityRestore(&identity);
+	if (found)
+	{
+		MemoryContextSwitchTo(caller);
+		*value = datumCopy(*value, false, -1);
+	}
+	SPI_finish();
+	return found;
+}
+
+void
+FlowContextSetData(FlowItem *item, const char *key, Datum value, bool isnull)
+{
+	FlowRunRef *run = item->run;
+	MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(run));
+	FlowDatum  *set = find_data(run, key);
+
+	if (set == NULL)
+	{
+		set = palloc0(sizeof(FlowDatum));
+		set->key = pstrdup(key);
+		run->data = lappend(run->data, set);
+	}
+	set->isnull = isnull;
+	set->value = isnull ? (Datum) 0 : datumCopy(value, false, -1);
+	MemoryContextSwitchTo(caller);
+}
+
+static FlowDatum *
+find_data(FlowRunRef *run, const char *key)
+{
+	ListCell   *cell;
+
+	foreach(cell, run->data)
+	{
+		FlowDatum  *set = lfirst(cell);
+
+		if (strcmp(set->key, key) == 0)
+			return set;
+	}
+	return NULL;
+}

@@ -1,0 +1,38 @@
+/*-------------------------------------------------------------------------
+ * context.h
+ *	  What the running step can ask: its run, its names, the run's data.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_CONTEXT_H
+#define FLOW_CONTEXT_H
+
+#include "engine/batch.h"
+#include "nodes/params.h"
+
+/* The step this backend is executing, or NULL. */
+extern FlowItem *FlowContextItem(void);
+
+/* The same, but raises 55000 naming the function if there is none. */
+extern FlowItem *FlowContextRequire(const char *function);
+
+/* Enters a step, or leaves it (NULL). */
+extern void FlowContextEnter(FlowBatch *batch, FlowItem *item);
+
+/*
+ * The step's names as parameters, to be read while it is entered.  Values
+ * are fetched when they are used.  Allocated in the current memory context.
+ */
+extern ParamListInfo FlowContextParams(const FlowDefinition *definition);
+
+/*
+ * The output of an ended step of the run; *isnull if it has none.  Needs a
+ * transaction.  The value lives as long as the batch.
+ */
+extern Datum FlowContextOutput(FlowRunRef *run, int step_no, bool *isnull);
+
+/* Data of the run, with what this batch has set; false: no such key. */
+extern bool FlowContextGetData(FlowItem *item, const char *key, Datum *value);
+extern void FlowContextSetData(FlowItem *item, const char *key, Datum value,
+							   bool isnull);
+
+#endif							/* FLOW_CONTEXT_H */

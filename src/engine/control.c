@@ -1,0 +1,454 @@
+/*-------------------------------------------------------------------------
+ * control.c
+ *	  Pause, resume, cancel and retry a run.
+ *
+ * A client's call takes the run's row and holds it until the client commits;
+ * of the tasks it touches only those that nobody has locked, since a locked
+ * one belongs to a worker, whose flush finds out and cleans up.  Inside a
+ * step nothing is locked before the flush, so a call there is remembered and
+ * done by the flush, in the order of the runs' ids; a step that cancels its
+ * own run keeps its effects.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "base/identity.h"
+#include "define/access.h"
+#include "engine/changes.h"
+#include "engine/context.h"
+#include "engine/control.h"
+#include "engine/ready.h"
+#include "engine/run.h"
+#include "error.h"
+#include "shmem/wake.h"
+
+/* What each verb makes of a run */
+typedef struct Verb
+{
+	FlowRunStatus target;
+	const char *participle;
+	const char *event;
+} Verb;
+
+static const Verb verbs[] = {
+	[FLOW_CONTROL_PAUSE] = {FLOW_RUN_PAUSED, "paused", "paused"},
+	[FLOW_CONTROL_RESUME] = {FLOW_RUN_RUNNING, "resumed", "resumed"},
+	[FLOW_CONTROL_CANCEL] = {FLOW_RUN_CANCELLED, "cancelled", "cancelled"},
+	[FLOW_CONTROL_RETRY] = {FLOW_RUN_RUNNING, "retried", "resumed"},
+};
+
+static void load_run(int64 run_id, FlowRunRow *run);
+static void require_right(const FlowRunRow *run, FlowControlVerb verb);
+static bool is_there(const FlowRunRow *run, FlowControlVerb verb);
+static bool is_legal(const FlowRunRow *run, FlowControlVerb verb);
+static bool remember(const FlowControl *control, FlowRunRow *run);
+static void require_legal(const FlowRunRow *run, FlowControlVerb verb);
+static void pause_run(const FlowRunRow *run, const char *reason);
+static void resume_run(const FlowRunRow *run);
+static void cancel_run(const FlowRunRow *run, const char *reason);
+static void cancel_tasks(const FlowRunRow *run, FlowChanges *changes,
+						 FlowOutcomeRow *rest);
+static void retry_run(const FlowRunRow *run, const char *step);
+static void take_key_again(const FlowRunRow *run);
+static void forget_ends(const FlowRunRow *run, const FlowStepDef *only,
+						FlowChanges *changes);
+static const FlowStepDef *step_to_retry(const FlowRunRow *run, const char *step);
+static void add_task(const FlowRunRow *run, int step_no, int attempt,
+					 FlowChanges *changes);
+static void add_event(const FlowRunRow *run, FlowControlVerb verb,
+					  const char *reason);
+static void announce_ready(const FlowRunRow *run);
+
+bool
+FlowControlRequest(FlowControlVerb verb, int64 run_id, const char *reason,
+				   const char *step)
+{
+	FlowControl control;
+	FlowIdentity identity;
+	FlowRunRow	run;
+	bool		changed;
+
+	FlowAccessRequireUse();
+	load_run(run_id, &run);
+	require_right(&run, verb);
+
+	memset(&control, 0, sizeof(control));
+	control.verb = verb;
+	control.run_id = run_id;
+	control.reason = unconstify(char *, reason);
+	control.step = unconstify(char *, step);
+	if (FlowContextItem() != NULL)
+		return remember(&control, &run);
+
+	FlowIdentityRaise(&identity);
+	changed = FlowControlApply(&control, false);
+	FlowIdentityRestore(&identity);
+	return changed;
+}
+
+/* A run that one may not see does not exist for one. */
+static void
+load_run(int64 run_id, FlowRunRow *run)
+{
+	FlowIdentity identity;
+	bool		found;
+
+	FlowIdentityRaise(&identity);
+	found = FlowRunLoad(run_id, run);
+	FlowIdentityRestore(&identity);
+	if (found && (FlowAccessIsMember(run->owner) ||
+				  FlowAccessIsMember(run->started_by) ||
+				  FlowWorkflowHasGrant(run->workflow_id, "operate")))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("run " INT64_FORMAT " does not exist", run_id),
+			 errdetail("There is no such run, or you have no privilege on it."),
+			 errhint("Look at flow.run for the runs you may see.")));
+}
+
+/* Who started a run may cancel it. */
+static void
+require_right(const FlowRunRow *run, FlowControlVerb verb)
+{
+	if (FlowAccessIsMember(run->owner) ||
+		FlowWorkflowHasGrant(run->workflow_id, "operate"))
+		return;
+	if (verb == FLOW_CONTROL_CANCEL && FlowAccessIsMember(run->started_by))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for run " INT64_FORMAT, run->id),
+			 errdetail("A run is %s by members of the role that owns its workflow.",
+					   verbs[verb].participle),
+			 errhint("Ask a member of role \"%s\".",
+					 GetUserNameFromId(run->owner, true))));
+}
+
+/* Asking for the state a run is in is no error. */
+static bool
+is_there(const FlowRunRow *run, FlowControlVerb verb)
+{
+	if (verb == FLOW_CONTROL_RESUME && run->status == FLOW_RUN_PENDING)
+		return true;
+	return run->status == verbs[verb].target;
+}
+
+static bool
+is_legal(const FlowRunRow *run, FlowControlVerb verb)
+{
+	bool		over = FlowRunStatusIsFinal(run->status);
+
+	if (!FlowRunMayBecome(run->status, verbs[verb].target))
+		return false;
+	if (verb == FLOW_CONTROL_RESUME)
+		return !over && run->status != FLOW_RUN_PENDING;
+	if (verb == FLOW_CONTROL_RETRY)
+		return over;
+	return true;
+}
+
+static void
+require_legal(const FlowRunRow *run, FlowControlVerb verb)
+{
+	FlowRunRequire(run->id, run->status, verbs[verb].target,
+				   verbs[verb].participle);
+	if (!is_legal(run, verb))
+		ereport(ERROR,
+				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
+				 errmsg("run " INT64_FORMAT " is %s and cannot be %s", run->id,
+						FlowRunStatusName(run->status), verbs[verb].participle),
+				 verb == FLOW_CONTROL_RETRY
+				 ? errdetail("Only a run that has failed or was cancelled can be retried.")
+				 : errdetail("Only a run that is paused can be resumed."),
+				 verb == FLOW_CONTROL_RETRY
+				 ? errhint("Use flow_resume() for a run that is paused.")
+				 : errhint("Use flow_retry() for a run that has failed or was cancelled.")));
+}
+
+/*
+ * Inside a step: what the function returns takes into account what the steps
+ * of this batch have asked for before.
+ */
+static bool
+remember(const FlowControl *control, FlowRunRow *run)
+{
+	FlowBatch  *batch = FlowBatchCurrent();
+	MemoryContext caller;
+	FlowControl *copy;
+	ListCell   *cell;
+
+	foreach(cell, batch->controls)
+	{
+		FlowControl *earlier = lfirst(cell);
+
+		if (earlier->run_id == run->id)
+			run->status = verbs[earlier->verb].target;
+	}
+	if (is_there(run, control->verb))
+		return false;
+	require_legal(run, control->verb);
+
+	caller = MemoryContextSwitchTo(batch->context);
+	copy = palloc(sizeof(FlowControl));
+	*copy = *control;
+	copy->reason = control->reason ? pstrdup(control->reason) : NULL;
+	copy->step = control->step ? pstrdup(control->step) : NULL;
+	batch->controls = lappend(batch->controls, copy);
+	MemoryContextSwitchTo(caller);
+	return true;
+}
+
+bool
+FlowControlApply(const FlowControl *control, bool lenient)
+{
+	FlowRunRow *run;
+
+	if (FlowRunLock(&control->run_id, 1, false, &run) == 0)
+		return false;
+	if (is_there(run, control->verb))
+		return false;
+	if (lenient && !is_legal(run, control->verb))
+		return false;
+	require_legal(run, control->verb);
+
+	switch (control->verb)
+	{
+		case FLOW_CONTROL_PAUSE:
+			pause_run(run, control->reason);
+			break;
+		case FLOW_CONTROL_RESUME:
+			resume_run(run);
+			break;
+		case FLOW_CONTROL_CANCEL:
+			cancel_run(run, control->reason);
+			break;
+		case FLOW_CONTROL_RETRY:
+			retry_run(run, control->step);
+			break;
+	}
+	add_event(run, control->verb, control->reason);
+	return true;
+}
+
+static void
+pause_run(const FlowRunRow *run, const char *reason)
+{
+	FlowRunSetStatus(run->id, FLOW_RUN_PAUSED, reason);
+}
+
+/*
+ * A worker looks at what has ended meanwhile: the run may be over, or its next
+ * steps ready.
+ */
+static void
+resume_run(const FlowRunRow *run)
+{
+	FlowRunSetStatus(run->id,
+					 run->started ? FLOW_RUN_RUNNING : FLOW_RUN_PENDING, NULL);
+	if (run->started)
+	{
+		FlowChanges changes;
+
+		FlowChangesInit(&changes);
+		add_task(run, FLOW_STEP_RUN, 0, &changes);
+		FlowChangesWrite(&changes);
+	}
+	announce_ready(run);
+}
+
+/*
+ * From this commit on no effect of the run commits: its epoch is raised, and
+ * whoever runs a step of it is interrupted after the commit.
+ */
+static void
+cancel_run(const FlowRunRow *run, const char *reason)
+{
+	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
+	FlowOutcomeRow *rest = palloc0(sizeof(FlowOutcomeRow) * (definition->n_steps + 1));
+	FlowChanges changes;
+	ListCell   *cell;
+
+	FlowChangesInit(&changes);
+	for (int no = 1; no <= definition->n_steps; no++)
+	{
+		rest[no].key.run_id = run->id;
+		rest[no].key.step_no = no;
+		rest[no].status = FLOW_STEP_CANCELLED;
+		rest[no].started_at = DT_NOBEGIN;
+		rest[no].finished_at = GetCurrentTimestamp();
+		rest[no].reason = "the run was cancelled";
+	}
+	foreach(cell, FlowOutcomeListOf(&run->id, 1))
+		rest[((FlowOutcomeRow *) lfirst(cell))->key.step_no].key.run_id = 0;
+	cancel_tasks(run, &changes, rest);
+	for (int no = 1; no <= definition->n_steps; no++)
+		if (rest[no].key.run_id != 0)
+			FlowRowsAdd(&changes.outcomes, &rest[no]);
+	if (run->key != NULL)
+		FlowRunKeyRelease(run->workflow_id, run->key, run->id);
+	FlowRunSetCancelled(run->id, reason);
+	FlowChangesWrite(&changes);
+	FlowWakeNoteCancel(run->id, run->epoch + 1);
+	FlowWakeNoteEnded(run->id);
+}
+
+/* Steps that are running right now are left to their worker. */
+static void
+cancel_tasks(const FlowRunRow *run, FlowChanges *changes, FlowOutcomeRow *rest)
+{
+	ListCell   *cell;
+
+	foreach(cell, FlowTaskListOf(run->id))
+		rest[((FlowTaskRow *) lfirst(cell))->key.step_no].key.run_id = 0;
+	foreach(cell, FlowTaskLockOf(run->id))
+	{
+		FlowTaskRow *task = lfirst(cell);
+
+		FlowRowsAdd(&changes->deletes, &task->tid);
+		rest[task->key.step_no].key.run_id = run->id;
+		rest[task->key.step_no].attempt = task->attempt;
+	}
+}
+
+static void
+retry_run(const FlowRunRow *run, const char *step)
+{
+	const FlowStepDef *only = step_to_retry(run, step);
+	FlowChanges changes;
+
+	if (run->key != NULL)
+		take_key_again(run);
+	FlowChangesInit(&changes);
+	forget_ends(run, only, &changes);
+	add_task(run, FLOW_STEP_RUN, 0, &changes);
+	FlowRunSetRetried(run->id);
+	FlowChangesWrite(&changes);
+	announce_ready(run);
+}
+
+static void
+take_key_again(const FlowRunRow *run)
+{
+	if (!FlowRunKeyReserve(run->workflow_id, run->key, run->id))
+		ereport(ERROR,
+				(errcode(ERRCODE_FLOW_KEY_IN_PROGRESS),
+				 errmsg("run " INT64_FORMAT " cannot be retried: another run of key \"%s\" is in progress",
+						run->id, run->key),
+				 errdetail("Run " INT64_FORMAT " has that key.",
+						   FlowRunKeyHolder(run->workflow_id, run->key)),
+				 errhint("Cancel that run, or wait until it has finished.")));
+}
+
+static const FlowStepDef *
+step_to_retry(const FlowRunRow *run, const char *step)
+{
+	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
+	FlowStepDef *found;
+
+	if (step == NULL)
+		return NULL;
+	found = FlowPlanFindStep(definition, step);
+	if (found == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("step \"%s\" does not exist in workflow \"%s\"",
+						step, definition->workflow),
+				 errdetail("Run " INT64_FORMAT " is of version %d of the workflow.",
+						   run->id, definition->version),
+				 errhint("Look at flow.step for the steps of the run.")));
+	return found;
+}
+
+/*
+ * Steps go on counting their attempts where they were, with all their retries
+ * again.
+ */
+static void
+forget_ends(const FlowRunRow *run, const FlowStepDef *only,
+			FlowChanges *changes)
+{
+	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
+	uint8	   *ended = palloc0(definition->n_steps + 1);
+	List	   *forgotten = NIL;
+	bool		found = false;
+	ListCell   *cell;
+
+	foreach(cell, FlowOutcomeListOf(&run->id, 1))
+	{
+		FlowOutcomeRow *row = lfirst(cell);
+
+		if (row->status == FLOW_STEP_COMPLETED ||
+			(row->status == FLOW_STEP_FAILED && only && row->key.step_no != only->no))
+			ended[row->key.step_no] = row->status;
+		else
+			forgotten = lappend(forgotten, row);
+		if (only && row->key.step_no == only->no)
+			found = row->status != FLOW_STEP_COMPLETED;
+	}
+	if (only && !found)
+		ereport(ERROR,
+				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
+				 errmsg("step \"%s\" of run " INT64_FORMAT " cannot be retried",
+						only->name, run->id),
+				 errdetail("It has completed."),
+				 errhint("Name a step that failed or was cancelled, or none for all of them.")));
+	FlowOutcomeForget(run->id, only ? only->no : 0);
+	foreach(cell, forgotten)
+	{
+		FlowOutcomeRow *row = lfirst(cell);
+
+		if (FlowReadyIs(&definition->steps[row->key.step_no - 1], ended))
+			add_task(run, row->key.step_no, row->attempt, changes);
+	}
+}
+
+static void
+add_task(const FlowRunRow *run, int step_no, int attempt, FlowChanges *changes)
+{
+	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
+	FlowTaskNew row;
+
+	memset(&row, 0, sizeof(row));
+	row.key.run_id = run->id;
+	row.key.step_no = step_no;
+	row.owner = run->owner;
+	row.workflow_id = run->workflow_id;
+	row.definition_id = run->definition_id;
+	row.priority = run->priority;
+	if (step_no != FLOW_STEP_RUN)
+		row.priority += definition->steps[step_no - 1].priority;
+	row.status = FLOW_STEP_READY;
+	row.attempt = attempt;
+	row.attempt_base = attempt;
+	row.due_at = DT_NOBEGIN;
+	FlowRowsAdd(&changes->inserts, &row);
+}
+
+static void
+add_event(const FlowRunRow *run, FlowControlVerb verb, const char *reason)
+{
+	FlowEventRow event;
+
+	if (!run->notify)
+		return;
+	event = FlowRunEvent(run->id, run->workflow_id, run->key, verbs[verb].event);
+	event.reason = reason;
+	FlowEventInsert(&event, 1);
+	FlowWakeNoteEvents();
+}
+
+/* What is ready of the run is known to the queue again after the commit. */
+static void
+announce_ready(const FlowRunRow *run)
+{
+	ListCell   *cell;
+
+	foreach(cell, FlowTaskReadyOf(run->owner, run->id, PG_INT32_MAX))
+		FlowWakeNoteReady(run->owner, lfirst(cell));
+}

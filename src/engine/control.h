@@ -1,0 +1,27 @@
+/*-------------------------------------------------------------------------
+ * control.h
+ *	  Pause, resume, cancel and retry a run.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_CONTROL_H
+#define FLOW_CONTROL_H
+
+#include "engine/batch.h"
+
+/*
+ * What a control function called by a client or inside a step does: checks
+ * the caller's right, and then does it in the caller's transaction; inside a
+ * step it is remembered, and done by the flush.  Returns false if the run
+ * already was so.  Needs a transaction and SPI.
+ */
+extern bool FlowControlRequest(FlowControlVerb verb, int64 run_id,
+							   const char *reason, const char *step);
+
+/*
+ * Does it: locks the run, changes it, and notes for the commit whom to tell.
+ * With "lenient", what the run's state does not allow is no error but false.
+ * Needs SPI and must be raised.
+ */
+extern bool FlowControlApply(const FlowControl *control, bool lenient);
+
+#endif							/* FLOW_CONTROL_H */

@@ -1,0 +1,129 @@
+/*-------------------------------------------------------------------------
+ * drain.c
+ *	  Run what is ready in a client's session.
+ *
+ * The same batch and the same flush as in a worker, but each batch is a
+ * subtransaction of the caller's: what a step did, and the locks on its run,
+ * last until the caller commits.  Deferred constraints are checked at that
+ * commit too, as they would be for the caller's own statements.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "base/identity.h"
+#include "catalog/cat_run.h"
+#include "catalog/cat_task.h"
+#include "define/access.h"
+#include "engine/batch.h"
+#include "engine/context.h"
+#include "engine/drain.h"
+#include "shmem/slot.h"
+
+static void require_run(int64 run_id);
+static List *select_ready(int64 run_id, int limit, bool skip_time);
+static int	run_batch(List *ready, int max_steps, bool *stuck);
+
+int
+FlowDrain(int64 run_id, int max_steps, bool skip_time)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext scratch = AllocSetContextCreate(caller, "flow drain",
+												  ALLOCSET_DEFAULT_SIZES);
+	int			done = 0;
+
+	FlowAccessRequireUse();
+	if (FlowContextItem() != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("flow_drain cannot be called inside a step"),
+				 errdetail("The step belongs to a batch that would wait for itself."),
+				 errhint("Let the workers run what the step has started.")));
+	if (run_id != 0)
+		require_run(run_id);
+
+	FlowSlotAttach(FLOW_PROCESS_DRAIN, MyDatabaseId, GetUserId());
+	for (;;)
+	{
+		int			room = FLOW_BATCH_MAX_STEPS;
+		List	   *ready;
+		bool		stuck;
+
+		CHECK_FOR_INTERRUPTS();
+		if (max_steps > 0)
+			room = Min(room, max_steps - done);
+		MemoryContextReset(scratch);
+		MemoryContextSwitchTo(scratch);
+		ready = room > 0 ? select_ready(run_id, room, skip_time) : NIL;
+		if (ready == NIL)
+			break;
+		done += run_batch(ready, room, &stuck);
+		if (stuck)
+			break;				/* locked by others, or held by a client */
+	}
+	FlowSlotDetach();
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(scratch);
+	return done;
+}
+
+static void
+require_run(int64 run_id)
+{
+	FlowIdentity identity;
+	FlowRunRow	run;
+	bool		found;
+
+	FlowIdentityRaise(&identity);
+	found = FlowRunLoad(run_id, &run);
+	FlowIdentityRestore(&identity);
+	if (!found)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("run " INT64_FORMAT " does not exist", run_id),
+				 errdetail("There is no such run in this database."),
+				 errhint("Look at flow.run for the runs you may see.")));
+	if (run.owner != GetUserId())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("run " INT64_FORMAT " can only be drained as role \"%s\"",
+						run_id, GetUserNameFromId(run.owner, true)),
+				 errdetail("Its steps run as the role that owns the workflow."),
+				 errhint("Use SET ROLE first.")));
+}
+
+static List *
+select_ready(int64 run_id, int limit, bool skip_time)
+{
+	FlowIdentity identity;
+	Oid			owner = GetUserId();
+	List	   *ready;
+
+	FlowIdentityRaise(&identity);
+	FlowTaskWakeDue(owner, run_id, skip_time && run_id != 0);
+	ready = FlowTaskReadyOf(owner, run_id, limit);
+	FlowIdentityRestore(&identity);
+	return ready;
+}
+
+static int
+run_batch(List *ready, int max_steps, bool *stuck)
+{
+	FlowPlan   *plan = palloc0(sizeof(FlowPlan));
+	FlowBatch	batch;
+	ListCell   *cell;
+
+	plan->keys = palloc(sizeof(FlowStepKey) * list_length(ready));
+	plan->max_steps = max_steps;
+	foreach(cell, ready)
+		plan->keys[plan->n_keys++] = ((FlowReady *) lfirst(cell))->key;
+
+	memset(&batch, 0, sizeof(batch));
+	batch.scope = FLOW_GUARD_SUBTRANSACTION;
+	batch.plan_context = CurrentMemoryContext;
+	FlowBatchDo(&batch, plan);
+	*stuck = batch.n_settled == 0;
+	return batch.n_done;
+}

@@ -1,0 +1,19 @@
+/*-------------------------------------------------------------------------
+ * execute.h
+ *	  Executes one step.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_EXECUTE_H
+#define FLOW_EXECUTE_H
+
+#include "engine/batch.h"
+
+/*
+ * Runs the step's SQL in the current transaction, as the current user, under
+ * its workflow's search_path and its time limits, and notes in the item what
+ * came out.  Everything it set in the session is undone.  An error is thrown
+ * as it is; batch->current tells whose it was.
+ */
+extern void FlowExecuteItem(FlowBatch *batch, FlowItem *item);
+
+#endif							/* FLOW_EXECUTE_H */

@@ -1,0 +1,23 @@
+/*-------------------------------------------------------------------------
+ * kind.h
+ *	  What a kind of step does when it is executed.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_KIND_H
+#define FLOW_KIND_H
+
+#include "engine/batch.h"
+
+/*
+ * Executes the entered step as its owner, in the batch's transaction, and
+ * sets its output.  An error is a failed attempt.
+ */
+typedef void (*FlowKindExecute) (FlowBatch *batch, FlowItem *item);
+
+/* The function of a kind.  A kind that cannot be executed is an error. */
+extern FlowKindExecute FlowKindExecuteOf(FlowStepKind kind);
+
+/* kinds/sql.c */
+extern void FlowKindSqlExecute(FlowBatch *batch, FlowItem *item);
+
+#endif							/* FLOW_KIND_H */

@@ -1,0 +1,353 @@
+/*-------------------------------------------------------------------------
+ * redo.c
+ *	  What to do when a batch has failed.
+ *
+ * Nothing of the batch has happened, so everything may be done again.  When a
+ * step is to blame, the others are done again together, and it alone; a step
+ * that fails alone is recorded in a new transaction, which locks its task
+ * again and looks whether it is still that attempt.  When nobody is to blame
+ * (the flush or the commit failed) the batch is halved until a single step is
+ * left.  A step that shared its batch with others is never charged for an error: it fails
+ * for good only when it fails alone.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "engine/redo.h"
+#include "engine/retry.h"
+#include "engine/watch.h"
+#include "error.h"
+#include "shmem/average.h"
+#include "shmem/slot.h"
+
+/* Times a batch is done again at once for a reason that is nobody's fault */
+#define MAX_REPEATS	5
+
+typedef enum Cause
+{
+	CAUSE_STEP,					/* the step failed */
+	CAUSE_CONFLICT,				/* the step must not share a batch now */
+	CAUSE_NOBODY,				/* the flush or the commit failed */
+	CAUSE_AGAIN,				/* the same again */
+	CAUSE_BLOCKED				/* somebody holds a run */
+} Cause;
+
+static Cause classify(FlowBatch *batch, ErrorData *error, FlowFailure *failure);
+static Cause classify_cancel(FlowBatch *batch, ErrorData *error,
+							 FlowFailure *failure);
+static FlowFailure *failure_of(ErrorData *error);
+static List *isolate(FlowBatch *batch, List *rest);
+static List *with_others(FlowBatch *batch, List *rest);
+static List *repeat_or_record(FlowBatch *batch, FlowFailure *failure,
+							  List *rest);
+static List *halve(FlowBatch *batch, FlowFailure *failure, List *rest);
+static List *again(FlowBatch *batch, ErrorData *error, List *rest);
+static List *without_blocked(FlowBatch *batch, List *rest);
+static void give_up(FlowBatch *batch, const char *message);
+static void put_aside(FlowBatch *batch, const FlowStepKey *key);
+static FlowPlan *copy_plan(const FlowPlan *plan, int from, int n);
+static FlowPlan *plan_for(const FlowStepKey *key);
+static FlowPlan *plan_to_record(const FlowItem *item, FlowFailure *failure);
+static bool same_key(const FlowStepKey *a, const FlowStepKey *b);
+static void log_failure(const FlowItem *item, const FlowFailure *failure);
+
+List *
+FlowRedoPlans(FlowBatch *batch, ErrorData *error, List *rest)
+{
+	FlowFailure *failure = failure_of(error);
+	FlowItem   *culprit = batch->current;
+	Cause		cause = classify(batch, error, failure);
+
+	if (culprit != NULL && (cause == CAUSE_CONFLICT ||
+							FlowRetryIsTransient(failure->sqlstate)))
+		FlowAverageNoteConflict(culprit->step->definition->id, culprit->step->no);
+	switch (cause)
+	{
+		case CAUSE_BLOCKED:
+			return without_blocked(batch, rest);
+		case CAUSE_AGAIN:
+			return again(batch, error, rest);
+		case CAUSE_NOBODY:
+			return halve(batch, failure, rest);
+		case CAUSE_CONFLICT:
+			return isolate(batch, rest);
+		case CAUSE_STEP:
+			break;
+	}
+	if (batch->n_executed > 0)
+		return isolate(batch, rest);
+	return repeat_or_record(batch, failure, rest);
+}
+
+double
+FlowRedoChance(void)
+{
+	return pg_prng_double(&pg_global_prng_state);
+}
+
+static Cause
+classify(FlowBatch *batch, ErrorData *error, FlowFailure *failure)
+{
+	switch (batch->verdict)
+	{
+		case FLOW_VERDICT_AGAIN:
+		case FLOW_VERDICT_DROPPED:
+			return CAUSE_AGAIN;
+		case FLOW_VERDICT_OVERRUN:
+			return CAUSE_CONFLICT;
+		case FLOW_VERDICT_BLOCKED:
+			return CAUSE_BLOCKED;
+		case FLOW_VERDICT_ERROR:
+			break;
+	}
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		return classify_cancel(batch, error, failure);
+	(void) FlowWatchTake();
+	return batch->current != NULL ? CAUSE_STEP : CAUSE_NOBODY;
+}
+
+/*
+ * Interrupted: by the step's own limits, by a cancel of its run, by a cancel
+ * that came too late and hit the wrong step, or by an operator.
+ */
+static Cause
+classify_cancel(FlowBatch *batch, ErrorData *error, FlowFailure *failure)
+{
+	FlowItem   *culprit = batch->current;
+
+	switch (FlowWatchTake())
+	{
+		case FLOW_WATCH_OVERRUN:
+			return CAUSE_CONFLICT;
+		case FLOW_WATCH_LIMIT:
+			strcpy(failure->sqlstate, "WF004");
+			failure->message = psprintf("step \"%s\" took longer than its time limit",
+										culprit->step->name);
+			return CAUSE_STEP;
+		case FLOW_WATCH_NONE:
+			break;
+	}
+	if (batch->scope == FLOW_GUARD_SUBTRANSACTION)
+		ReThrowError(error);	/* the client's own */
+	if (culprit == NULL)
+		return CAUSE_AGAIN;
+	return FlowSlotTakeInterrupt(culprit->key.run_id) == FLOW_INTERRUPT_NONE
+		? CAUSE_STEP : CAUSE_AGAIN;
+}
+
+static FlowFailure *
+failure_of(ErrorData *error)
+{
+	FlowFailure *failure = palloc0(sizeof(FlowFailure));
+
+	strlcpy(failure->sqlstate, unpack_sql_state(error->sqlerrcode),
+			sizeof(failure->sqlstate));
+	failure->message = error->message ? error->message : pstrdup("unknown error");
+	failure->detail = error->detail;
+	failure->hint = error->hint;
+	failure->context = error->context;
+	return failure;
+}
+
+/* The others together, then the culprit alone. */
+static List *
+isolate(FlowBatch *batch, List *rest)
+{
+	return with_others(batch, lcons(plan_for(&batch->current->key), rest));
+}
+
+/* Puts before those plans one for the steps that are not to blame, if any. */
+static List *
+with_others(FlowBatch *batch, List *rest)
+{
+	FlowPlan   *plan = batch->plan;
+	FlowPlan   *others = copy_plan(plan, 0, 0);
+	FlowStepKey *culprit = palloc(sizeof(FlowStepKey));
+
+	*culprit = batch->current->key;
+	for (int i = 0; i < plan->n_keys; i++)
+		if (!same_key(&plan->keys[i], culprit))
+			others->keys[others->n_keys++] = plan->keys[i];
+	others->excluded = lappend(list_copy(plan->excluded), culprit);
+	return others->n_keys > 0 ? lcons(others, rest) : rest;
+}
+
+/* The culprit was the first of its batch, so its failure is its own. */
+static List *
+repeat_or_record(FlowBatch *batch, FlowFailure *failure, List *rest)
+{
+	FlowItem   *culprit = batch->current;
+	FlowPlan   *next;
+
+	if (FlowRetryIsTransient(failure->sqlstate) &&
+		batch->plan->repeats < FLOW_RETRY_TRANSIENT_MAX)
+	{
+		next = plan_for(&culprit->key);
+		next->repeats = batch->plan->repeats + 1;
+		return with_others(batch, lcons(next, rest));
+	}
+	FlowAverageNoteRun(culprit->step->definition->id, culprit->step->no,
+					   GetCurrentTimestamp() - culprit->started_at, true);
+	log_failure(culprit, failure);
+	next = plan_to_record(culprit, failure);
+	return lcons(next, with_others(batch, rest));
+}
+
+static List *
+halve(FlowBatch *batch, FlowFailure *failure, List *rest)
+{
+	FlowPlan   *plan = batch->plan;
+	FlowItem   *item;
+
+	if (plan->n_keys > 1)
+	{
+		rest = lcons(copy_plan(plan, plan->n_keys / 2,
+							   plan->n_keys - plan->n_keys / 2), rest);
+		return lcons(copy_plan(plan, 0, plan->n_keys / 2), rest);
+	}
+	if (!plan->alone && plan->failure == NULL)
+		return lcons(plan_for(&plan->keys[0]), rest);
+
+	item = batch->items != NIL ? linitial(batch->items) : NULL;
+	if (plan->failure != NULL || item == NULL || !item->executed)
+	{
+		give_up(batch, failure->message);
+		return rest;
+	}
+	if (FlowRetryIsTransient(failure->sqlstate) &&
+		plan->repeats < FLOW_RETRY_TRANSIENT_MAX)
+		return again(batch, NULL, rest);
+	log_failure(item, failure);
+	return lcons(plan_to_record(item, failure), rest);
+}
+
+static List *
+again(FlowBatch *batch, ErrorData *error, List *rest)
+{
+	FlowPlan   *plan = copy_plan(batch->plan, 0, batch->plan->n_keys);
+
+	if (++plan->repeats <= MAX_REPEATS)
+		return lcons(plan, rest);
+	give_up(batch, error ? error->message : "it met too many conflicts");
+	return rest;
+}
+
+/* Somebody holds these runs; the rest of the batch goes on without them. */
+static List *
+without_blocked(FlowBatch *batch, List *rest)
+{
+	FlowPlan   *plan = batch->plan;
+	FlowPlan   *others = copy_plan(plan, 0, 0);
+
+	for (int i = 0; i < plan->n_keys; i++)
+	{
+		bool		blocked = false;
+		ListCell   *cell;
+
+		foreach(cell, batch->blocked)
+			blocked = blocked || *(int64 *) lfirst(cell) == plan->keys[i].run_id;
+		if (blocked)
+			put_aside(batch, &plan->keys[i]);
+		else
+			others->keys[others->n_keys++] = plan->keys[i];
+	}
+	if (others->n_keys == plan->n_keys)
+	{
+		/* a control function inside a step wants a run that is held */
+		give_up(batch, "a run that a step controls is locked");
+		return rest;
+	}
+	return others->n_keys > 0 ? lcons(others, rest) : rest;
+}
+
+/* Nothing helps now; the steps are tried again a little later. */
+static void
+give_up(FlowBatch *batch, const char *message)
+{
+	ereport(LOG,
+			(errcode(ERRCODE_INTERNAL_ERROR),
+			 errmsg("steps of flow could not be recorded: %s", message),
+			 errdetail("They are tried again.")));
+	for (int i = 0; i < batch->plan->n_keys; i++)
+		put_aside(batch, &batch->plan->keys[i]);
+}
+
+static void
+put_aside(FlowBatch *batch, const FlowStepKey *key)
+{
+	FlowReady  *ready = palloc0(sizeof(FlowReady));
+	ListCell   *cell;
+
+	ready->key = *key;
+	foreach(cell, batch->items)
+	{
+		FlowItem   *item = lfirst(cell);
+
+		if (!same_key(&item->key, key))
+			continue;
+		ready->workflow_id = item->run->workflow_id;
+		ready->definition_id = item->run->definition->id;
+		ready->priority = item->run->priority;
+	}
+	batch->unclaimed = lappend(batch->unclaimed, ready);
+}
+
+/* A plan for part of the keys of another; room for all of them. */
+static FlowPlan *
+copy_plan(const FlowPlan *plan, int from, int n)
+{
+	FlowPlan   *copy = palloc(sizeof(FlowPlan));
+
+	*copy = *plan;
+	copy->keys = palloc(sizeof(FlowStepKey) * plan->n_keys);
+	copy->n_keys = n;
+	memcpy(copy->keys, plan->keys + from, sizeof(FlowStepKey) * n);
+	return copy;
+}
+
+static FlowPlan *
+plan_for(const FlowStepKey *key)
+{
+	FlowPlan   *plan = palloc0(sizeof(FlowPlan));
+
+	plan->keys = palloc(sizeof(FlowStepKey));
+	plan->keys[0] = *key;
+	plan->n_keys = 1;
+	plan->max_steps = 1;
+	plan->alone = true;
+	return plan;
+}
+
+static FlowPlan *
+plan_to_record(const FlowItem *item, FlowFailure *failure)
+{
+	FlowPlan   *plan = plan_for(&item->key);
+
+	plan->failure = failure;
+	plan->failed_attempt = item->attempt;
+	plan->failed_start = item->started_at;
+	return plan;
+}
+
+static bool
+same_key(const FlowStepKey *a, const FlowStepKey *b)
+{
+	return a->run_id == b->run_id && a->step_no == b->step_no &&
+		a->item_no == b->item_no;
+}
+
+/* One line per failed attempt, as for a failed statement of a client. */
+static void
+log_failure(const FlowItem *item, const FlowFailure *failure)
+{
+	ereport(LOG,
+			(errmsg("step \"%s\" of run " INT64_FORMAT " failed: %s",
+					item->step->name, item->key.run_id, failure->message),
+			 errdetail_log("Workflow \"%s\", attempt %d, SQLSTATE %s.",
+						   item->step->definition->workflow, item->attempt,
+						   failure->sqlstate)));
+}

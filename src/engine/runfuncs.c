@@ -1,0 +1,240 @@
+/*-------------------------------------------------------------------------
+ * runfuncs.c
+ *	  SQL functions that start, steer and await runs.
+ *
+ * They turn arguments into values and call one function of the engine each.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "base/spi.h"
+#include "catalog/cat_look.h"
+#include "catalog/cat_run.h"
+#include "define/access.h"
+#include "define/workflow.h"
+#include "engine/await.h"
+#include "engine/control.h"
+#include "engine/drain.h"
+#include "engine/start.h"
+
+PG_FUNCTION_INFO_V1(flow_start);
+PG_FUNCTION_INFO_V1(flow_find);
+PG_FUNCTION_INFO_V1(flow_pause);
+PG_FUNCTION_INFO_V1(flow_resume);
+PG_FUNCTION_INFO_V1(flow_cancel);
+PG_FUNCTION_INFO_V1(flow_retry);
+PG_FUNCTION_INFO_V1(flow_await);
+PG_FUNCTION_INFO_V1(flow_drain);
+PG_FUNCTION_INFO_V1(flow_drop);
+
+static void require_arg(FunctionCallInfo fcinfo, int arg, const char *name);
+static char *text_arg(FunctionCallInfo fcinfo, int arg);
+static TimestampTz time_arg(FunctionCallInfo fcinfo, int arg);
+static void require_no_options(FunctionCallInfo fcinfo, int arg);
+static Datum control(FunctionCallInfo fcinfo, FlowControlVerb verb,
+					 const char *reason, const char *step);
+static void cancel_for_drop(int64 run_id);
+
+Datum
+flow_start(PG_FUNCTION_ARGS)
+{
+	FlowStart	start;
+	int64		run_id;
+
+	require_arg(fcinfo, 0, "workflow");
+	require_no_options(fcinfo, 9);
+	memset(&start, 0, sizeof(start));
+	start.workflow = text_arg(fcinfo, 0);
+	start.input = PG_ARGISNULL(1)
+		? DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")) : PG_GETARG_DATUM(1);
+	start.key = text_arg(fcinfo, 2);
+	start.on_conflict = PG_ARGISNULL(3) ? "return" : text_arg(fcinfo, 3);
+	start.start_at = time_arg(fcinfo, 4);
+	start.priority = PG_ARGISNULL(5) ? 0 : PG_GETARG_INT32(5);
+	start.version = PG_ARGISNULL(6) ? 0 : PG_GETARG_INT32(6);
+	start.once = !PG_ARGISNULL(7) && PG_GETARG_BOOL(7);
+	start.slot = time_arg(fcinfo, 8);
+
+	SPI_connect();
+	run_id = FlowRunStart(&start);
+	SPI_finish();
+	if (run_id == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(run_id);
+}
+
+Datum
+flow_find(PG_FUNCTION_ARGS)
+{
+	int64		run_id;
+
+	SPI_connect();
+	run_id = FlowRunFind(text_arg(fcinfo, 0), text_arg(fcinfo, 1));
+	SPI_finish();
+	if (run_id == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(run_id);
+}
+
+Datum
+flow_pause(PG_FUNCTION_ARGS)
+{
+	return control(fcinfo, FLOW_CONTROL_PAUSE, text_arg(fcinfo, 1), NULL);
+}
+
+Datum
+flow_resume(PG_FUNCTION_ARGS)
+{
+	return control(fcinfo, FLOW_CONTROL_RESUME, NULL, NULL);
+}
+
+Datum
+flow_cancel(PG_FUNCTION_ARGS)
+{
+	return control(fcinfo, FLOW_CONTROL_CANCEL, text_arg(fcinfo, 1), NULL);
+}
+
+Datum
+flow_retry(PG_FUNCTION_ARGS)
+{
+	if (!PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("argument \"item_no\" is not supported by this version"),
+				 errdetail("No step has items yet."),
+				 errhint("Leave out item_no to retry the step.")));
+	return control(fcinfo, FLOW_CONTROL_RETRY, NULL, text_arg(fcinfo, 1));
+}
+
+static Datum
+control(FunctionCallInfo fcinfo, FlowControlVerb verb, const char *reason,
+		const char *step)
+{
+	bool		changed;
+
+	require_arg(fcinfo, 0, "run");
+	SPI_connect();
+	changed = FlowControlRequest(verb, PG_GETARG_INT64(0), reason, step);
+	SPI_finish();
+	PG_RETURN_BOOL(changed);
+}
+
+/*
+ * Returns the row of flow.run, as the caller may see it; a run that it may
+ * not see is an error before anything is waited for.
+ */
+Datum
+flow_await(PG_FUNCTION_ARGS)
+{
+	int64		run_id;
+	TimestampTz until = DT_NOEND;
+	TupleDesc	tupdesc;
+	HeapTuple	row;
+
+	require_arg(fcinfo, 0, "run");
+	run_id = PG_GETARG_INT64(0);
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "flow_await must return a row");
+	if (!PG_ARGISNULL(1))
+		until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+														TimestampTzGetDatum(GetCurrentTimestamp()),
+														PG_GETARG_DATUM(1)));
+	FlowAccessRequireRead();
+	SPI_connect();
+	FlowLookRequireRun(run_id);
+	FlowAwait(run_id, until);
+	row = FlowLookRun(run_id);
+	SPI_finish();
+	PG_RETURN_DATUM(heap_copy_tuple_as_datum(row, BlessTupleDesc(tupdesc)));
+}
+
+Datum
+flow_drain(PG_FUNCTION_ARGS)
+{
+	int64		run_id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
+	int			max_steps = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1);
+	bool		skip_time = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	int			done;
+
+	if (skip_time && run_id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("skip_time needs a run"),
+				 errdetail("It lets the delays of one run elapse."),
+				 errhint("Use flow_drain(run, skip_time => true).")));
+	if (!PG_ARGISNULL(1) && max_steps < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for max_steps: %d", max_steps),
+				 errdetail("It is the number of steps to run at most."),
+				 errhint("Use a positive number, or leave it out.")));
+	SPI_connect();
+	done = FlowDrain(run_id, max_steps, skip_time);
+	SPI_finish();
+	PG_RETURN_INT32(done);
+}
+
+Datum
+flow_drop(PG_FUNCTION_ARGS)
+{
+	bool		dropped;
+
+	require_arg(fcinfo, 0, "name");
+	SPI_connect();
+	dropped = FlowWorkflowDrop(text_arg(fcinfo, 0),
+							   PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1),
+							   !PG_ARGISNULL(2) && PG_GETARG_BOOL(2),
+							   cancel_for_drop);
+	SPI_finish();
+	PG_RETURN_BOOL(dropped);
+}
+
+static void
+cancel_for_drop(int64 run_id)
+{
+	(void) FlowControlRequest(FLOW_CONTROL_CANCEL, run_id,
+							  "its workflow was dropped", NULL);
+}
+
+static void
+require_arg(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", name)));
+}
+
+static char *
+text_arg(FunctionCallInfo fcinfo, int arg)
+{
+	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
+}
+
+static TimestampTz
+time_arg(FunctionCallInfo fcinfo, int arg)
+{
+	return PG_ARGISNULL(arg) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(arg);
+}
+
+/* Room for later versions; this one has none. */
+static void
+require_no_options(FunctionCallInfo fcinfo, int arg)
+{
+	Jsonb	   *options = PG_ARGISNULL(arg) ? NULL : PG_GETARG_JSONB_P(arg);
+
+	if (options != NULL && JB_ROOT_COUNT(options) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown option of flow_start"),
+				 errdetail("This version has no options beside the arguments."),
+				 errhint("Leave out options.")));
+}

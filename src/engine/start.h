@@ -1,0 +1,38 @@
+/*-------------------------------------------------------------------------
+ * start.h
+ *	  Start a run; find one by its key.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_START_H
+#define FLOW_START_H
+
+#include "datatype/timestamp.h"
+
+/* What flow_start was asked for */
+typedef struct FlowStart
+{
+	const char *workflow;
+	Datum		input;			/* jsonb */
+	const char *key;			/* NULL: none */
+	const char *on_conflict;	/* return, skip, error, cancel */
+	TimestampTz start_at;		/* DT_NOBEGIN: now */
+	int32		priority;
+	int32		version;		/* 0: the newest */
+	bool		once;
+	TimestampTz slot;			/* DT_NOBEGIN: none */
+} FlowStart;
+
+/*
+ * Starts a run in the caller's transaction, after checking the caller's right,
+ * and returns its id, or that of the run that has the key; 0 for none.  Needs a
+ * transaction and SPI.
+ */
+extern int64 FlowRunStart(const FlowStart *start);
+
+/*
+ * The unfinished run of that key, else the latest, else 0.  Needs a
+ * transaction and SPI.
+ */
+extern int64 FlowRunFind(const char *workflow, const char *key);
+
+#endif							/* FLOW_START_H */

@@ -1,0 +1,188 @@
+/*-------------------------------------------------------------------------
+ * statement.c
+ *	  A step's SQL, statement by statement, with kept plans.
+ *
+ * The text is split by the raw parser; each statement is prepared just before
+ * it runs for the first time in this backend, so that it may use what the one
+ * before it created, and is kept from then on.  What is kept is bounded: the
+ * program that has not been used for longest gives way.
+ *
+ * SPI reports some refusals (COMMIT, ROLLBACK, COPY) by a negative code, with
+ * the statements before still applied; every code is looked at.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "lib/ilist.h"
+#include "parser/parser.h"
+#include "utils/memutils.h"
+
+#include "define/names.h"
+#include "engine/result.h"
+#include "engine/statement.h"
+
+/* Programs kept in this backend */
+#define MAX_PROGRAMS	4096
+
+typedef struct Statement
+{
+	char	   *text;
+	SPIPlanPtr	plan;			/* NULL: not prepared yet */
+} Statement;
+
+typedef struct Program
+{
+	dlist_node	node;			/* in "programs", the latest used first */
+	FlowStepDef *step;
+	MemoryContext context;
+	int			n;
+	Statement  *statements;
+} Program;
+
+static dlist_head programs = DLIST_STATIC_INIT(programs);
+static int	n_programs = 0;
+
+static Program *find_program(FlowStepDef *step);
+static Program *split(FlowStepDef *step);
+static void drop_program(Program *program);
+static void prepare(FlowStepDef *step, Statement *statement);
+static void run(Statement *statement, ParamListInfo params, DestReceiver *dest);
+static void refuse(int code);
+
+Datum
+FlowStatementsRun(FlowStepDef *step, ParamListInfo params,
+				  MemoryContext context, bool *isnull)
+{
+	Program    *program = find_program(step);
+	DestReceiver *dest = FlowResultCreate(step->result, context);
+
+	for (int i = 0; i < program->n; i++)
+	{
+		Statement  *statement = &program->statements[i];
+
+		if (statement->plan == NULL)
+			prepare(step, statement);
+		run(statement, params, i == program->n - 1 ? dest : None_Receiver);
+	}
+	return FlowResultTake(dest, isnull);
+}
+
+static Program *
+find_program(FlowStepDef *step)
+{
+	Program    *program = step->program;
+
+	if (program != NULL)
+	{
+		dlist_move_head(&programs, &program->node);
+		return program;
+	}
+	program = split(step);
+	if (n_programs >= MAX_PROGRAMS)
+		drop_program(dlist_tail_element(Program, node, &programs));
+	dlist_push_head(&programs, &program->node);
+	n_programs++;
+	step->program = program;
+	return program;
+}
+
+static Program *
+split(FlowStepDef *step)
+{
+	MemoryContext scratch = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(CacheMemoryContext, "flow program",
+												  ALLOCSET_SMALL_SIZES);
+	List	   *raw = raw_parser(step->sql, RAW_PARSE_DEFAULT);
+	Program    *program;
+	ListCell   *cell;
+
+	MemoryContextSwitchTo(context);
+	program = palloc0(sizeof(Program));
+	program->step = step;
+	program->context = context;
+	program->statements = palloc0(sizeof(Statement) * Max(list_length(raw), 1));
+	foreach(cell, raw)
+	{
+		RawStmt    *stmt = lfirst_node(RawStmt, cell);
+		const char *text = step->sql + stmt->stmt_location;
+
+		program->statements[program->n++].text =
+			stmt->stmt_len > 0 ? pnstrdup(text, stmt->stmt_len) : pstrdup(text);
+	}
+	MemoryContextSwitchTo(scratch);
+	return program;
+}
+
+static void
+drop_program(Program *program)
+{
+	for (int i = 0; i < program->n; i++)
+		if (program->statements[i].plan != NULL)
+			SPI_freeplan(program->statements[i].plan);
+	program->step->program = NULL;
+	dlist_delete(&program->node);
+	n_programs--;
+	MemoryContextDelete(program->context);
+}
+
+/*
+ * The plan is analysed again whenever something it uses changes, at any later
+ * execution, so the hook's argument is the step of the cached definition.
+ */
+static void
+prepare(FlowStepDef *step, Statement *statement)
+{
+	SPIPrepareOptions options;
+	SPIPlanPtr	plan;
+
+	memset(&options, 0, sizeof(options));
+	options.parserSetup = FlowNamesParserSetup;
+	options.parserSetupArg = step;
+	options.parseMode = RAW_PARSE_DEFAULT;
+	plan = SPI_prepare_extended(statement->text, &options);
+	if (plan == NULL)
+		refuse(SPI_result);
+	SPI_keepplan(plan);
+	statement->plan = plan;
+}
+
+static void
+run(Statement *statement, ParamListInfo params, DestReceiver *dest)
+{
+	SPIExecuteOptions options;
+	int			code;
+
+	memset(&options, 0, sizeof(options));
+	options.params = params;
+	options.dest = dest;
+	code = SPI_execute_plan_extended(statement->plan, &options);
+	if (code < 0)
+		refuse(code);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static void
+refuse(int code)
+{
+	switch (code)
+	{
+		case SPI_ERROR_TRANSACTION:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+					 errmsg("a step cannot begin, commit or roll back a transaction"),
+					 errdetail("All its statements and its outcome are one transaction."),
+					 errhint("Use flow_command() for a procedure that commits.")));
+			break;
+		case SPI_ERROR_COPY:
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("a step cannot COPY to or from the client"),
+					 errdetail("A step runs in the server, where there is no client."),
+					 errhint("Name a file or a program in COPY, or use INSERT.")));
+			break;
+		default:
+			elog(ERROR, "statement of a step was refused: %s",
+				 SPI_result_code_string(code));
+	}
+}

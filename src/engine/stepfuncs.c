@@ -1,0 +1,154 @@
+/*-------------------------------------------------------------------------
+ * stepfuncs.c
+ *	  SQL functions that are valid inside a step.
+ *
+ * For functions that a step calls, in any language, and for DO blocks, which
+ * the names of the step do not reach.  Outside a step each raises 55000.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "base/install.h"
+#include "engine/context.h"
+
+PG_FUNCTION_INFO_V1(flow_run_id);
+PG_FUNCTION_INFO_V1(flow_run_key);
+PG_FUNCTION_INFO_V1(flow_step_name);
+PG_FUNCTION_INFO_V1(flow_attempt);
+PG_FUNCTION_INFO_V1(flow_slot);
+PG_FUNCTION_INFO_V1(flow_input);
+PG_FUNCTION_INFO_V1(flow_output);
+PG_FUNCTION_INFO_V1(flow_get);
+PG_FUNCTION_INFO_V1(flow_set);
+PG_FUNCTION_INFO_V1(flow_idempotency_key);
+
+static FlowStepDef *upstream_step(FlowItem *item, const char *name);
+
+Datum
+flow_run_id(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(FlowContextRequire("flow_run_id")->run->id);
+}
+
+Datum
+flow_run_key(PG_FUNCTION_ARGS)
+{
+	FlowItem   *item = FlowContextRequire("flow_run_key");
+
+	if (item->run->key == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(item->run->key));
+}
+
+Datum
+flow_step_name(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(FlowContextRequire("flow_step_name")->step->name));
+}
+
+Datum
+flow_attempt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(FlowContextRequire("flow_attempt")->attempt);
+}
+
+Datum
+flow_slot(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(FlowContextRequire("flow_slot")->run->slot);
+}
+
+Datum
+flow_input(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(FlowContextRequire("flow_input")->run->input);
+}
+
+Datum
+flow_output(PG_FUNCTION_ARGS)
+{
+	FlowItem   *item = FlowContextRequire("flow_output");
+	FlowStepDef *step;
+	Datum		output;
+	bool		isnull;
+
+	step = upstream_step(item, text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	output = FlowContextOutput(item->run, step->no, &isnull);
+	if (isnull)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(output);
+}
+
+/* As for names in SQL: only what has surely ended can be asked for. */
+static FlowStepDef *
+upstream_step(FlowItem *item, const char *name)
+{
+	FlowStepDef *step = FlowPlanFindStep(item->step->definition, name);
+
+	if (step == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("step \"%s\" does not exist in workflow \"%s\"",
+						name, item->step->definition->workflow),
+				 errdetail("Step \"%s\" asked for its output.", item->step->name),
+				 errhint("Look at flow.workflow_step for the names of the steps.")));
+	if (!FlowPlanIsUpstream(item->step, step))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("step \"%s\" is not upstream of step \"%s\"",
+						name, item->step->name),
+				 errdetail("It need not have ended when step \"%s\" runs.",
+						   item->step->name),
+				 errhint("Add \"%s\" to the \"after\" of step \"%s\".",
+						 name, item->step->name)));
+	return step;
+}
+
+Datum
+flow_get(PG_FUNCTION_ARGS)
+{
+	FlowItem   *item = FlowContextRequire("flow_get");
+	Datum		value;
+
+	if (!FlowContextGetData(item, text_to_cstring(PG_GETARG_TEXT_PP(0)), &value))
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(value);
+}
+
+Datum
+flow_set(PG_FUNCTION_ARGS)
+{
+	FlowItem   *item = FlowContextRequire("flow_set");
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"key\" must not be null"),
+				 errdetail("The key names the value among the data of the run."),
+				 errhint("To remove a value, pass its key and null.")));
+	FlowContextSetData(item, text_to_cstring(PG_GETARG_TEXT_PP(0)),
+					   PG_ARGISNULL(1) ? (Datum) 0
+					   : PointerGetDatum(PG_GETARG_JSONB_P(1)),
+					   PG_ARGISNULL(1));
+	PG_RETURN_VOID();
+}
+
+/* SHA-256 over what identifies the step and not the attempt, in hex. */
+Datum
+flow_idempotency_key(PG_FUNCTION_ARGS)
+{
+	FlowItem   *item = FlowContextRequire("flow_idempotency_key");
+	char	   *text = psprintf(INT64_FORMAT "/" INT64_FORMAT "/%d/%d",
+								FlowInstallRequire()->home, item->key.run_id,
+								item->key.step_no, item->key.item_no);
+	bytea	   *plain = (bytea *) cstring_to_text(text);
+	Datum		hash = DirectFunctionCall1(sha256_bytea, PointerGetDatum(plain));
+
+	PG_RETURN_DATUM(DirectFunctionCall2(binary_encode, hash,
+										PointerGetDatum(cstring_to_text("hex"))));
+}

@@ -1,0 +1,212 @@
+/*-------------------------------------------------------------------------
+ * take.c
+ *	  A worker takes steps off its lane and runs them.
+ *
+ * Entries are taken before the transaction begins, so that now() in a step
+ * is never before its dependencies ended.  How many share the batch is
+ * decided by what is known of each step: one of which nothing is known, or
+ * that is slow, is taken alone; failures make batches small; a step that met
+ * a conflict comes last in its batch, which commits at once after it.
+ *
+ * A step that somebody has locked is put aside for a moment, in this process,
+ * and then goes back to the queue.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "engine/batch.h"
+#include "engine/take.h"
+#include "guc.h"
+#include "shmem/average.h"
+#include "shmem/queue.h"
+
+#define MAX_PARKED		1024
+#define PARK_MS			50		/* before a locked step is tried again */
+
+typedef struct Parked
+{
+	FlowReady	ready;
+	TimestampTz until;
+} Parked;
+
+/* What the entries taken so far leave room for */
+typedef struct Room
+{
+	double		usec;			/* of run time */
+	int			steps;
+} Room;
+
+static Parked parked[MAX_PARKED];
+static int	n_parked = 0;
+
+static FlowTake choose(const FlowReady *next, int taken, void *arg);
+static FlowPlan *make_plan(const FlowReady *entries, int n);
+static int	compare_keys(const void *a, const void *b);
+static void give_back(int lane, List *entries);
+static void park(int lane, List *entries);
+static void unpark_due(int lane);
+
+int
+FlowBatchRun(int lane)
+{
+	FlowReady	entries[FLOW_BATCH_MAX_STEPS];
+	Room		room;
+	FlowBatch	batch;
+	int			n;
+
+	unpark_due(lane);
+	room.usec = FlowBatchTime * 1000.0;
+	room.steps = FLOW_BATCH_MAX_STEPS;
+	n = FlowQueuePop(lane, entries, FLOW_BATCH_MAX_STEPS, choose, &room);
+	if (n == 0)
+		return 0;
+
+	memset(&batch, 0, sizeof(batch));
+	batch.scope = FLOW_GUARD_TRANSACTION;
+	batch.plan_context = CurrentMemoryContext;
+	FlowBatchDo(&batch, make_plan(entries, n));
+	give_back(lane, batch.left);
+	park(lane, batch.unclaimed);
+	return n;
+}
+
+/*
+ * Called under the queue's lock.  The row that stands for a run costs nothing
+ * by itself.
+ */
+static FlowTake
+choose(const FlowReady *next, int taken, void *arg)
+{
+	Room	   *room = arg;
+	FlowAverage average;
+
+	if (next->key.step_no == FLOW_STEP_RUN)
+		return FLOW_TAKE;
+	average = FlowAverageGet(next->definition_id, next->key.step_no);
+	if (average.runs == 0 || average.usec > FlowBatchTime * 1000.0)
+		return taken == 0 ? FLOW_TAKE_LAST : FLOW_LEAVE;
+
+	room->usec -= average.usec;
+	if (taken > 0 && room->usec < 0)
+		return FLOW_LEAVE;
+	if (average.failures > 0)
+		room->steps = Min(room->steps, Max(1, (int) (1 / sqrt(average.failures))));
+	if (average.penalty > 0 || taken + 1 >= room->steps)
+		return FLOW_TAKE_LAST;
+	return FLOW_TAKE;
+}
+
+/* The queue may hold an entry twice, the plan may not. */
+static FlowPlan *
+make_plan(const FlowReady *entries, int n)
+{
+	FlowPlan   *plan = palloc0(sizeof(FlowPlan));
+	FlowStepKey *sorted = palloc(sizeof(FlowStepKey) * n);
+	int			repeated = 0;
+
+	plan->keys = palloc(sizeof(FlowStepKey) * n);
+	plan->max_steps = FLOW_BATCH_MAX_STEPS;
+	for (int i = 0; i < n; i++)
+		plan->keys[i] = sorted[i] = entries[i].key;
+	plan->n_keys = n;
+
+	qsort(sorted, n, sizeof(FlowStepKey), compare_keys);
+	for (int i = 1; i < n; i++)
+		if (compare_keys(&sorted[i - 1], &sorted[i]) == 0)
+			repeated++;
+	if (repeated > 0)
+	{
+		plan->n_keys = 0;
+		for (int i = 0; i < n; i++)
+			if (i == 0 || compare_keys(&sorted[i - 1], &sorted[i]) != 0)
+				plan->keys[plan->n_keys++] = sorted[i];
+	}
+	return plan;
+}
+
+static int
+compare_keys(const void *a, const void *b)
+{
+	const FlowStepKey *x = a;
+	const FlowStepKey *y = b;
+
+	if (x->run_id != y->run_id)
+		return x->run_id < y->run_id ? -1 : 1;
+	if (x->step_no != y->step_no)
+		return x->step_no < y->step_no ? -1 : 1;
+	return x->item_no < y->item_no ? -1 : x->item_no > y->item_no;
+}
+
+/* This worker goes on itself; others are woken for all but one of them. */
+static void
+give_back(int lane, List *entries)
+{
+	ListCell   *cell;
+
+	foreach(cell, entries)
+		(void) FlowQueuePush(lane, lfirst(cell), 1);
+	if (list_length(entries) > 1)
+		(void) FlowQueueWake(lane, list_length(entries) - 1);
+}
+
+static void
+park(int lane, List *entries)
+{
+	TimestampTz until = GetCurrentTimestamp() + PARK_MS * INT64CONST(1000);
+	ListCell   *cell;
+
+	foreach(cell, entries)
+	{
+		if (n_parked == MAX_PARKED)
+			FlowQueueMarkLaneOverflown(lane);
+		else
+		{
+			parked[n_parked].ready = *(FlowReady *) lfirst(cell);
+			parked[n_parked++].until = until;
+		}
+	}
+}
+
+static void
+unpark_due(int lane)
+{
+	TimestampTz now;
+	int			kept = 0;
+
+	if (n_parked == 0)
+		return;
+	now = GetCurrentTimestamp();
+	for (int i = 0; i < n_parked; i++)
+	{
+		if (parked[i].until <= now)
+			(void) FlowQueuePush(lane, &parked[i].ready, 1);
+		else
+			parked[kept++] = parked[i];
+	}
+	n_parked = kept;
+}
+
+long
+FlowBatchParkedDelay(void)
+{
+	TimestampTz first = DT_NOEND;
+
+	for (int i = 0; i < n_parked; i++)
+		first = Min(first, parked[i].until);
+	if (TIMESTAMP_IS_NOEND(first))
+		return -1;
+	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), first);
+}
+
+void
+FlowBatchUnpark(int lane)
+{
+	for (int i = 0; i < n_parked; i++)
+		(void) FlowQueuePush(lane, &parked[i].ready, 1);
+	n_parked = 0;
+}

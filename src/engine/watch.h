@@ -1,0 +1,30 @@
+/*-------------------------------------------------------------------------
+ * watch.h
+ *	  The time limits of the running step.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_WATCH_H
+#define FLOW_WATCH_H
+
+typedef enum FlowWatchCause
+{
+	FLOW_WATCH_NONE,
+	FLOW_WATCH_LIMIT,			/* the step took longer than it may */
+	FLOW_WATCH_OVERRUN			/* it holds up others in its batch */
+} FlowWatchCause;
+
+/*
+ * From now to FlowWatchEnd the step is interrupted, as by pg_cancel_backend,
+ * once it has taken longer than either: microseconds, 0 for none.  A step
+ * that swallows the interrupt is interrupted again.
+ */
+extern void FlowWatchBegin(int64 limit, int64 overrun);
+extern void FlowWatchEnd(void);
+
+/*
+ * Whether, and why, the last step was interrupted by its limits: to be asked
+ * whatever the step returned, since SQL can swallow a cancel.  Forgets it.
+ */
+extern FlowWatchCause FlowWatchTake(void);
+
+#endif							/* FLOW_WATCH_H */

@@ -1,0 +1,23 @@
+/*-------------------------------------------------------------------------
+ * error.h
+ *	  The SQLSTATEs of class WF, one line each.
+ *
+ * A class that begins with a letter from I to Z is free for extensions.
+ * Standard codes are used wherever one fits.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_ERROR_H
+#define FLOW_ERROR_H
+
+#include "utils/elog.h"
+
+/* the run or step may not do that in the state it is in */
+#define ERRCODE_FLOW_ILLEGAL_TRANSITION	MAKE_SQLSTATE('W','F','0','0','1')
+/* the dependencies of a definition form a cycle */
+#define ERRCODE_FLOW_CYCLE				MAKE_SQLSTATE('W','F','0','0','2')
+/* a run of this key is in progress, or there has been one */
+#define ERRCODE_FLOW_KEY_IN_PROGRESS	MAKE_SQLSTATE('W','F','0','0','3')
+/* a step took longer than its time limit */
+#define ERRCODE_FLOW_STEP_TIMEOUT		MAKE_SQLSTATE('W','F','0','0','4')
+
+#endif							/* FLOW_ERROR_H */

@@ -1,0 +1,115 @@
+/*-------------------------------------------------------------------------
+ * guc.c
+ *	  Every setting, sorted by name, in one block.
+ *
+ * Read as plain variables by all layers.  A background process sees a change
+ * after its next look at ConfigReloadPending.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "nodes/pg_list.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/varlena.h"
+
+#include "guc.h"
+
+bool		FlowAllowSuperuser = true;
+int			FlowBatchTime = 10;
+char	   *FlowDatabases = NULL;
+bool		FlowEnabled = true;
+int			FlowMaxResultSize = 1024;
+int			FlowStepTimeout = 0;
+int			FlowWorkerIdleTimeout = 60;
+int			FlowWorkers = 4;
+
+static bool check_databases(char **newval, void **extra, GucSource source);
+
+void
+FlowGucInit(void)
+{
+	DefineCustomBoolVariable("flow.allow_superuser",
+							 "Runs the steps of workflows that belong to superusers.",
+							 NULL,
+							 &FlowAllowSuperuser, true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("flow.batch_time",
+							"Sets how long steps may share one transaction.",
+							"Zero gives each step a transaction of its own.",
+							&FlowBatchTime, 10, 0, 1000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomStringVariable("flow.databases",
+							   "Lists the databases in which workflows run.",
+							   "Empty means every database that has the extension.",
+							   &FlowDatabases, "",
+							   PGC_SIGHUP, GUC_LIST_INPUT,
+							   check_databases, NULL, NULL);
+
+	DefineCustomBoolVariable("flow.enabled",
+							 "Runs workflows.",
+							 "When off, nothing is executed anywhere in the server.",
+							 &FlowEnabled, true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("flow.max_result_size",
+							"Sets the largest output that a step may have.",
+							NULL,
+							&FlowMaxResultSize, 1024, 1, 1024 * 1024,
+							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("flow.step_timeout",
+							"Sets the longest time that an attempt of a step may take.",
+							"Zero means no limit beyond the step's own.",
+							&FlowStepTimeout, 0, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("flow.worker_idle_timeout",
+							"Sets how long a worker waits for work before it ends.",
+							NULL,
+							&FlowWorkerIdleTimeout, 60, 1, 86400,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("flow.workers",
+							"Sets how many workers may run at once, in all databases together.",
+							"Each takes one of max_worker_processes.",
+							&FlowWorkers, 4, 0, 64,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	MarkGUCPrefixReserved("flow");
+}
+
+bool
+FlowGucIncludesDatabase(const char *name)
+{
+	List	   *names = NIL;
+	ListCell   *cell;
+
+	if (FlowDatabases == NULL || FlowDatabases[0] == '\0')
+		return true;
+	(void) SplitIdentifierString(pstrdup(FlowDatabases), ',', &names);
+	foreach(cell, names)
+	{
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+check_databases(char **newval, void **extra, GucSource source)
+{
+	char	   *copy = pstrdup(*newval);
+	List	   *names = NIL;
+	bool		valid = SplitIdentifierString(copy, ',', &names);
+
+	list_free(names);
+	pfree(copy);
+	if (!valid)
+		GUC_check_errdetail("List syntax is invalid.");
+	return valid;
+}

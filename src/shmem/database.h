@@ -1,0 +1,105 @@
+/*-------------------------------------------------------------------------
+ * database.h
+ *	  The databases that have the extension, and what their schedulers are
+ *	  asked to do.
+ *
+ * A backend leaves a request here and sets the scheduler's latch, or, when
+ * there is no scheduler, the launcher's, which starts one.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_DATABASE_H
+#define FLOW_DATABASE_H
+
+#include "datatype/timestamp.h"
+
+#define FLOW_MAX_DATABASES	128
+
+/* Requests to a scheduler, as bits */
+#define FLOW_ASK_STAFF		0x01	/* there is work and no idle worker */
+#define FLOW_ASK_REFILL		0x02	/* the queue overflowed */
+#define FLOW_ASK_TIMERS		0x04	/* a due time came that is earlier, or
+								 * the ring overflowed */
+#define FLOW_ASK_EMIT		0x08	/* there are event rows to announce */
+#define FLOW_ASK_SWEEP		0x10	/* look at everything */
+
+typedef enum FlowDatabaseState
+{
+	FLOW_DATABASE_FREE,			/* slot not in use */
+	FLOW_DATABASE_UNKNOWN,		/* to be probed */
+	FLOW_DATABASE_STARTING,		/* a scheduler has been registered */
+	FLOW_DATABASE_PRESENT,		/* a scheduler runs */
+	FLOW_DATABASE_RESTING,		/* has the extension; scheduler has left */
+	FLOW_DATABASE_ABSENT		/* has no extension */
+} FlowDatabaseState;
+
+typedef struct FlowDatabaseInfo
+{
+	Oid			database;
+	FlowDatabaseState state;
+	uint32		asked;			/* FLOW_ASK_... waiting to be taken */
+	int			scheduler_pid;
+	TimestampTz next_due;		/* DT_NOEND: none; while a scheduler runs: the
+								 * earliest since it has taken requests */
+	TimestampTz let_go_until;	/* no process of ours may start before */
+	int64		emitted;		/* highest event id announced; 0: unknown */
+	int			wanted;			/* roles that could work and have no worker */
+	bool		no_slot;		/* a worker found no place in the server */
+} FlowDatabaseInfo;
+
+/*
+ * Leaves requests for the scheduler of a database and wakes it or the
+ * launcher.  Makes the slot if there is none.  Cannot fail; safe in a commit
+ * callback.  Does nothing if the library was not preloaded.
+ */
+extern void FlowDatabaseAsk(Oid database, uint32 ask);
+
+/* Says that a step falls due at that time; as FlowDatabaseAsk. */
+extern void FlowDatabaseAskDue(Oid database, TimestampTz due);
+
+/* The extension was created (or may have been): probe the database. */
+extern void FlowDatabaseProbe(Oid database);
+
+/*
+ * The scheduler's side.  It attaches before it reads any table, and takes its
+ * requests before it looks at what they are about (the ring, the tables).  One
+ * that ends without detaching leaves a next_due of a second from then.
+ */
+extern void FlowDatabaseAttach(Oid database);	/* I am its scheduler */
+extern void FlowDatabaseDetach(Oid database, FlowDatabaseState state,
+							   TimestampTz next_due);
+extern uint32 FlowDatabaseTake(Oid database);	/* the requests, now cleared */
+extern bool FlowDatabaseHasAsked(Oid database);
+
+/*
+ * What the scheduler leaves for others: where its announcing of events has
+ * stopped; how many roles wait for another's worker to give way; whether
+ * max_worker_processes kept a worker from starting.  The last two are cleared
+ * when it detaches or dies.  FlowDatabaseWanted adds up all databases.
+ */
+extern int64 FlowDatabaseGetEmitted(Oid database);
+extern void FlowDatabaseSetEmitted(Oid database, int64 id);
+extern void FlowDatabaseSetWanted(Oid database, int wanted);
+extern void FlowDatabaseSetNoSlot(Oid database, bool no_slot);
+extern int	FlowDatabaseWanted(void);
+
+/* The launcher's side.  No state is set while a scheduler is attached. */
+extern void FlowDatabaseLauncherAttach(void);
+extern int	FlowDatabaseList(FlowDatabaseInfo *out, int max);
+extern bool FlowDatabaseGet(Oid database, FlowDatabaseInfo *out);
+extern void FlowDatabaseSetState(Oid database, FlowDatabaseState state);
+extern void FlowDatabaseForget(Oid database);
+extern void FlowDatabaseWakeLauncher(void);
+
+/*
+ * No process of ours may be or come in that database until then; those that
+ * are there are told to end.  Returns the number of those still there.  A time
+ * that has passed takes it back.  A process that starts asks
+ * FlowDatabaseIsLetGo after FlowSlotAttach: it is told, or it sees it.
+ */
+extern int	FlowDatabaseLetGo(Oid database, TimestampTz until);
+extern bool FlowDatabaseIsLetGo(Oid database);
+
+extern Size FlowDatabaseShmemSize(void);
+extern void FlowDatabaseShmemInit(void);
+
+#endif							/* FLOW_DATABASE_H */

@@ -1,0 +1,114 @@
+/*-------------------------------------------------------------------------
+ * queue.h
+ *	  The ready queue: which steps may run, per database and role.
+ *
+ * A hint, never the truth: flow_internal.task is.  An entry may be stale or
+ * there twice; a step may be missing, until refill.c finds it.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_QUEUE_H
+#define FLOW_QUEUE_H
+
+#include "datatype/timestamp.h"
+#include "flow.h"
+
+#define FLOW_MAX_LANES	256
+
+/* What FlowQueuePop does with the entry it has found first */
+typedef enum FlowTake
+{
+	FLOW_TAKE,					/* take it and look at the next */
+	FLOW_TAKE_LAST,				/* take it and stop */
+	FLOW_LEAVE					/* leave it and stop */
+} FlowTake;
+
+typedef FlowTake (*FlowTakePolicy) (const FlowReady *next, int taken, void *arg);
+
+/*
+ * A lane is the queue of one role in one database.  Lanes are numbered; a
+ * number stays valid while the lane is pinned, has entries or has workers.
+ * FlowQueuePinLane finds or makes the lane and pins it; -1 when all are in use.
+ */
+extern int	FlowQueuePinLane(Oid database, Oid role);
+extern void FlowQueueUnpinLane(int lane);
+
+/*
+ * Puts n entries into a pinned lane; returns how many there was room for.  If
+ * not all, the lane is marked as overflown, which only refill.c clears.  Of
+ * entries of one workflow those that were taken are the first.  Cannot fail
+ * otherwise; safe in a commit callback.
+ */
+extern int	FlowQueuePush(int lane, const FlowReady *entries, int n);
+
+/*
+ * Takes entries off a lane, best first, at most max, asking the policy about
+ * each under the lock (it must not block or fail).  Returns the number.
+ */
+extern int	FlowQueuePop(int lane, FlowReady *entries, int max,
+						 FlowTakePolicy policy, void *arg);
+
+extern int	FlowQueueLength(int lane);
+extern bool FlowQueueIsOverflown(int lane);
+
+/* Drops every entry of a database: its extension, or it, is going away. */
+extern void FlowQueueForget(Oid database);
+
+/*
+ * For refill.c: how many entries there is room for in all; marking all lanes of
+ * a database, or a pinned one, as overflown; clearing the mark of a lane, which
+ * returns whether it was set.
+ */
+extern int	FlowQueueRoom(void);
+extern void FlowQueueMarkOverflown(Oid database);
+extern void FlowQueueMarkLaneOverflown(int lane);
+extern bool FlowQueueTakeOverflown(int lane);
+
+/*
+ * What staff.c decides by: a snapshot of the lanes of one database.
+ */
+typedef struct FlowLaneInfo
+{
+	int			lane;
+	Oid			role;
+	int			entries;
+	int			workers;		/* attached */
+	int			idle;			/* of these, asleep on their latch */
+	int			starting;		/* registered but not yet attached */
+	bool		overflown;
+	TimestampTz oldest;			/* when the longest waiting entry was pushed;
+								 * DT_NOEND: there is none */
+} FlowLaneInfo;
+
+extern int	FlowQueueLanes(Oid database, FlowLaneInfo *lanes, int max);
+
+/*
+ * Workers of a lane.  Attaching counts one "starting" down; who registered a
+ * worker takes it back only if the worker ended without having attached.
+ * Detaching is safe in an exit callback; entries may have come meanwhile, so
+ * whoever detaches asks for staff.
+ */
+extern void FlowQueueWorkerStarting(int lane, int delta);
+extern void FlowQueueWorkerAttach(int lane);
+extern void FlowQueueWorkerDetach(int lane);
+
+/* Workers, starting ones included, in the whole cluster */
+extern int	FlowQueueWorkerTotal(void);
+
+/*
+ * Notes that this worker is about to sleep.  Returns false, and notes nothing, if
+ * there is work in the lane.
+ */
+extern bool FlowQueueWorkerSleep(int lane);
+extern void FlowQueueWorkerWake(int lane);
+
+/*
+ * Sets the latches of up to n sleeping workers of the lane, and returns how
+ * many there were.  Safe in a commit callback.
+ */
+extern int	FlowQueueWake(int lane, int n);
+
+/* Sizing and start, for shmem.c */
+extern Size FlowQueueShmemSize(void);
+extern void FlowQueueShmemInit(void);
+
+#endif							/* FLOW_QUEUE_H */

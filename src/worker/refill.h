@@ -1,0 +1,34 @@
+/*-------------------------------------------------------------------------
+ * refill.h
+ *	  Fills the ready queue from the tables.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_REFILL_H
+#define FLOW_REFILL_H
+
+#include "datatype/timestamp.h"
+
+/* Entries below which a lane that has overflown is filled again */
+#define FLOW_REFILL_LOW_WATER	256
+
+/* Forgets where the last refill stopped. */
+extern void FlowRefillReset(void);
+
+/*
+ * Fills the lanes of this database that have overflown and run low.  A sweep
+ * also looks for steps that are ready but not queued: of roles whose lane is
+ * empty, or of all.  Scheduler only, outside a transaction.
+ */
+typedef enum FlowRefillMode
+{
+	FLOW_REFILL_OVERFLOWN,
+	FLOW_REFILL_SWEEP_EMPTY,
+	FLOW_REFILL_SWEEP_ALL
+} FlowRefillMode;
+
+extern void FlowRefillRun(FlowRefillMode mode);
+
+/* When to run again because a lane is still waiting for room, or DT_NOEND. */
+extern TimestampTz FlowRefillNext(void);
+
+#endif							/* FLOW_REFILL_H */

@@ -1,0 +1,79 @@
+-- What is wrong, a row per problem; no row: all is well.
+--
+-- Every step of a test's workflow writes one row into
+--
+--	audit(no bigint GENERATED ALWAYS AS IDENTITY, run_id bigint, step text)
+--
+-- and nothing else counts: what is compared is the effect of the steps with
+-- what the extension says about them.  Call it when everything has ended.
+WITH step AS (
+	SELECT s.run_id, s.name, s.status, s.step_no, s.started_at, s.finished_at,
+		(SELECT count(*) FROM audit a
+		 WHERE a.run_id = s.run_id AND a.step = s.name) AS effects,
+		(SELECT min(a.no) FROM audit a
+		 WHERE a.run_id = s.run_id AND a.step = s.name) AS no
+	FROM flow.step s
+), edge AS (
+	SELECT r.id AS run_id, d.name AS dependency, w.name
+	FROM flow.run r
+		JOIN flow.workflow_step w USING (workflow, version)
+		CROSS JOIN LATERAL unnest(w.after) AS d(name)
+)
+SELECT 'unfinished run' AS problem, r.id AS run_id, r.status AS detail
+FROM flow.run r
+WHERE r.status NOT IN ('completed', 'failed', 'cancelled')
+UNION ALL
+SELECT 'finished run without an end', r.id, r.status
+FROM flow.run r
+WHERE r.status IN ('completed', 'failed', 'cancelled') AND r.finished_at IS NULL
+UNION ALL
+SELECT 'unfinished step of a finished run', s.run_id, s.name || ' ' || s.status
+FROM step s JOIN flow.run r ON r.id = s.run_id
+WHERE r.status IN ('completed', 'failed', 'cancelled')
+AND s.status NOT IN ('completed', 'failed', 'skipped', 'cancelled')
+UNION ALL
+SELECT 'completed run with another step', s.run_id, s.name || ' ' || s.status
+FROM step s JOIN flow.run r ON r.id = s.run_id
+WHERE r.status = 'completed' AND s.status <> 'completed'
+UNION ALL
+SELECT 'completed step without effect', s.run_id, s.name
+FROM step s
+WHERE s.status = 'completed' AND s.effects = 0
+UNION ALL
+SELECT 'effect done ' || s.effects || ' times', s.run_id, s.name
+FROM step s
+WHERE s.effects > 1
+UNION ALL
+SELECT 'effect of a step that is ' || s.status, s.run_id, s.name
+FROM step s
+WHERE s.status <> 'completed' AND s.effects > 0
+UNION ALL
+SELECT 'effect of no step', a.run_id, a.step
+FROM audit a
+WHERE NOT EXISTS (
+	SELECT FROM step s WHERE s.run_id = a.run_id AND s.name = a.step)
+UNION ALL
+SELECT 'task left behind', t.run_id, t.status
+FROM flow_internal.task t JOIN flow.run r ON r.id = t.run_id
+WHERE r.status IN ('completed', 'failed', 'cancelled')
+UNION ALL
+SELECT 'key still taken', k.run_id, k.key
+FROM flow_internal.run_key k JOIN flow.run r ON r.id = k.run_id
+WHERE r.status IN ('completed', 'failed', 'cancelled')
+AND NOT EXISTS (
+	SELECT FROM flow_internal.run_key o
+	WHERE o.workflow_id = k.workflow_id AND o.key = k.key AND o.run_id <> k.run_id)
+UNION ALL
+SELECT 'step without its dependency', e.run_id, e.dependency || ' -> ' || e.name
+FROM edge e
+	JOIN step s ON s.run_id = e.run_id AND s.name = e.name
+	JOIN step d ON d.run_id = e.run_id AND d.name = e.dependency
+WHERE s.status = 'completed' AND d.status <> 'completed'
+UNION ALL
+SELECT 'order', e.run_id, e.dependency || ' -> ' || e.name
+FROM edge e
+	JOIN step s ON s.run_id = e.run_id AND s.name = e.name
+	JOIN step d ON d.run_id = e.run_id AND d.name = e.dependency
+WHERE s.status = 'completed'
+AND (d.no >= s.no OR d.finished_at > s.started_at)
+ORDER BY 1, 2, 3

@@ -1,0 +1,41 @@
+# The real pg_cron fires a schedule.
+use strict;
+use warnings;
+use FlowTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = flow_node('cron',
+	shared_preload_libraries => "'pg_cron,flow'",
+	'cron.database_name' => "'postgres'",
+	'cron.use_background_workers' => 'on');
+my ($code, $out, $err);
+
+$node->safe_psql('postgres', 'SELECT flow_define(\'tick\', ARRAY[flow_step(\'s\', $$ SELECT flow.slot AS slot $$)])');
+($code, $out, $err) = $node->psql('postgres', q{SELECT flow_schedule('every-minute', '* * * * *', 'tick')});
+isnt($code, 0, 'without pg_cron there is no schedule');
+like($err, qr/HINT:.*pg_cron/, '... and the hint says so');
+
+$node->safe_psql('postgres', 'CREATE EXTENSION pg_cron');
+my $job = value($node, q{SELECT flow_schedule('every-minute', '* * * * *', 'tick', '{"from": "cron"}')});
+is(value($node, "SELECT schedule FROM cron.job WHERE jobid = $job"), '* * * * *', 'flow_schedule returns the job of pg_cron');
+is(value($node, q{SELECT cron, workflow, overlap, enabled, next_at > now() AND next_at <= now() + interval '61 s' FROM flow.schedule}),
+	'* * * * *|tick|skip|t|t', 'flow.schedule shows it');
+($code, $out, $err) = $node->psql('postgres', q{SELECT flow_schedule('x', 'every day', 'tick')});
+isnt($code, 0, 'pg_cron refuses what it cannot read');
+($code, $out, $err) = $node->psql('postgres', q{SELECT flow_schedule('x', '* * * * *', 'tock')});
+like($err, qr/"tock"/, 'an unknown workflow cannot be scheduled');
+
+wait_for($node, q{EXISTS (SELECT FROM flow.run WHERE schedule = 'every-minute' AND status = 'completed')}, 'a run was started by the clock');
+is(value($node, q{SELECT input, (output->>'slot')::timestamptz = slot, slot = date_trunc('minute', slot), slot <= created_at
+	FROM flow.run WHERE schedule = 'every-minute' ORDER BY id LIMIT 1}), '{"from": "cron"}|t|t|t', 'the run sees its slot and its input');
+is(value($node, q{SELECT last_decision, last_run IS NOT NULL FROM flow.schedule}), 'started|t', 'flow.schedule shows the decision');
+
+# Asked twice for one slot, one run
+is(value($node, q{SELECT count(*) FROM flow.run GROUP BY slot HAVING count(*) > 1}), '', 'at most one run per slot');
+
+is(value($node, q{SELECT flow_unschedule('every-minute'), flow_unschedule('every-minute')}), 't|f', 'flow_unschedule removes it once');
+is(value($node, q{SELECT count(*) FROM cron.job}), '0', '... and its job');
+
+$node->stop;
+done_testing();

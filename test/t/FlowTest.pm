@@ -1,0 +1,131 @@
+# Helpers of the TAP tests: a server with flow, an audited table that steps
+# write to, waiting for conditions, and the consistency checker.
+package FlowTest;
+
+use strict;
+use warnings;
+use Cwd qw(abs_path);
+use Exporter qw(import);
+use File::Basename qw(dirname);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(
+  flow_node flow_owner flow_audit audited
+  wait_for wait_for_end problems is_consistent value);
+
+# A server that has flow preloaded and created in the database postgres;
+# further lines of configuration in %conf
+sub flow_node
+{
+	my ($name, %conf) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	my %default = (
+		shared_preload_libraries => "'flow'",
+		'flow.workers' => 2,
+		max_worker_processes => 16,
+		log_statement => "'none'",
+		autovacuum => 'off');
+
+	$node->init;
+	%conf = (%default, %conf);
+	$node->append_conf('postgresql.conf',
+		join "\n", map { "$_ = $conf{$_}" } sort keys %conf);
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION flow');
+	return $node;
+}
+
+# A role that may define workflows in the database
+sub flow_owner
+{
+	my ($node, $role) = @_;
+
+	$node->safe_psql('postgres', qq{
+		CREATE ROLE $role LOGIN;
+		GRANT USAGE, CREATE ON SCHEMA flow TO $role;
+		GRANT USAGE, CREATE ON SCHEMA public TO $role;
+	});
+	return;
+}
+
+# The table that test/check/consistency.sql compares with what flow says
+sub flow_audit
+{
+	my ($node) = @_;
+
+	$node->safe_psql('postgres', q{
+		CREATE TABLE audit (
+			no bigint GENERATED ALWAYS AS IDENTITY,
+			run_id bigint, step text,
+			role text DEFAULT session_user, pid int DEFAULT pg_backend_pid(),
+			at timestamptz DEFAULT clock_timestamp());
+		CREATE INDEX ON audit (run_id, step);
+		GRANT SELECT, INSERT ON audit TO PUBLIC;
+	});
+	return;
+}
+
+# The call of flow_step for a step that writes its row of audit, after other
+# SQL if there is any
+sub audited
+{
+	my ($name, $options, $before) = @_;
+
+	return sprintf q{flow_step('%s', $$ %s INSERT INTO audit (run_id, step) VALUES (flow.run_id, '%s') $$%s)},
+	  $name, $before ? "$before;" : '', $name, $options ? ", $options" : '';
+}
+
+# One value
+sub value
+{
+	my ($node, $sql, %params) = @_;
+
+	return scalar $node->safe_psql($params{database} // 'postgres', $sql, %params);
+}
+
+# Waits until the query returns true
+sub wait_for
+{
+	my ($node, $condition, $what) = @_;
+	my $came = $node->poll_query_until('postgres', "SELECT $condition");
+
+	diag($node->safe_psql('postgres', q{
+		SELECT 'stuck: ' || s::text FROM (SELECT * FROM flow.stuck LIMIT 5) s
+		UNION ALL
+		SELECT 'run: ' || status || ' ' || count(*) FROM flow.run GROUP BY status
+		UNION ALL
+		SELECT 'activity: ' || a::text FROM flow.activity a}))
+	  if !$came;
+	ok($came, $what) if $what || !$came;
+	return $came;
+}
+
+# Waits until no run is unfinished
+sub wait_for_end
+{
+	my ($node, $what) = @_;
+
+	return wait_for($node,
+		q{NOT EXISTS (SELECT FROM flow_internal.task)}, $what);
+}
+
+# What the checker finds
+sub problems
+{
+	my ($node) = @_;
+	my $checker = dirname(abs_path(__FILE__)) . '/../check/consistency.sql';
+
+	return $node->safe_psql('postgres', slurp_file($checker));
+}
+
+sub is_consistent
+{
+	my ($node, $what) = @_;
+
+	is(problems($node), '', $what // 'effects and states agree');
+	return;
+}
+
+1;
