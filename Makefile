@@ -16,6 +16,7 @@ OBJS = \
 OBJS += \
 	src/base/guard.o \
 	src/base/identity.o \
+	src/base/insert.o \
 	src/base/install.o \
 	src/base/json.o \
 	src/base/spi.o

@@ -57,6 +57,15 @@
 #endif
 #endif
 
+/* Since 16 it is told whether only summarizing indexes need the tuple. */
+#if PG_VERSION_NUM >= 160000
+#define FlowExecInsertIndexTuples(target, slot, estate) \
+	ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL, false)
+#else
+#define FlowExecInsertIndexTuples(target, slot, estate) \
+	ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL)
+#endif
+
 /*
  * Its header, libpq/libpq.h, needs those of Kerberos, which an installation
  * that compiles extensions need not have.

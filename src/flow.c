@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "engine/session.h"
 #include "flow.h"
 #include "guc.h"
 #include "shmem/shmem.h"
@@ -70,6 +71,7 @@ _PG_init(void)
 {
 	FlowGucInit();
 	FlowWakeInit();
+	FlowSessionInit();
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	FlowShmemInit();

@@ -123,6 +123,15 @@ FlowRowText(HeapTuple row, int column)
 	return isnull ? NULL : TextDatumGetCString(value);
 }
 
+void
+FlowRowTid(HeapTuple row, int column, ItemPointerData *tid)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, SPI_tuptable->tupdesc, column, &isnull);
+
+	*tid = *(ItemPointer) DatumGetPointer(value);
+}
+
 Datum
 FlowRowDatum(HeapTuple row, int column, bool *isnull)
 {
@@ -151,4 +160,11 @@ FlowArray(Oid type, const Datum *values, const bool *nulls, int n)
 	return PointerGetDatum(construct_md_array((Datum *) values, (bool *) nulls,
 											  1, dims, lower, type,
 											  len, byval, align));
+}
+
+Datum
+FlowTextOrNull(const char *text, bool *isnull)
+{
+	*isnull = text == NULL;
+	return text ? CStringGetTextDatum(text) : (Datum) 0;
 }

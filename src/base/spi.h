@@ -48,6 +48,7 @@ extern int32 FlowRowInt32(HeapTuple row, int column);	/* null: 0 */
 extern bool FlowRowBool(HeapTuple row, int column); /* null: false */
 extern Oid	FlowRowOid(HeapTuple row, int column);	/* null: InvalidOid */
 extern char *FlowRowText(HeapTuple row, int column);
+extern void FlowRowTid(HeapTuple row, int column, ItemPointerData *tid);
 extern Datum FlowRowDatum(HeapTuple row, int column, bool *isnull);
 
 /*
@@ -56,5 +57,8 @@ extern Datum FlowRowDatum(HeapTuple row, int column, bool *isnull);
  * nulls may be NULL.
  */
 extern Datum FlowArray(Oid type, const Datum *values, const bool *nulls, int n);
+
+/* A text, or 0 and a null for NULL. */
+extern Datum FlowTextOrNull(const char *text, bool *isnull);
 
 #endif							/* FLOW_SPI_H */

@@ -10,26 +10,19 @@
 
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "base/insert.h"
 #include "base/install.h"
 #include "base/spi.h"
 #include "catalog/cat_event.h"
 
-static FlowStatement insert = {
-	.sql = "INSERT INTO flow_internal.event (id, home, run_id, workflow_id, key, status, at,"
-	" by_role, detail)"
-	" SELECT pg_catalog.nextval('flow_internal.event_id_seq'), $1, n.run_id, n.workflow_id,"
-	" n.key, n.status, n.at, n.by_role,"
-	" CASE WHEN n.reason IS NOT NULL THEN pg_catalog.jsonb_build_object('reason', n.reason) END"
-	" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
-	" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8))"
-	" AS n(run_id, workflow_id, key, status, at, by_role, reason)",
-	.expect = SPI_OK_INSERT,
-	.nargs = 8,
-	.argtypes = {INT8OID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-	TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
-};
+/* Columns of flow_internal.event */
+#define EVENT_COLUMNS	10
+
+static FlowTable events = {.name = "event", .columns = EVENT_COLUMNS};
+static FlowTable event_ids = {.name = "event_id_seq"};
 
 static FlowStatement data_load = {
 	.sql = "SELECT value FROM flow_internal.data WHERE run_id = $1 AND key = $2",
@@ -53,42 +46,53 @@ static FlowStatement data_remove = {
 	.argtypes = {INT8OID, TEXTOID}
 };
 
+static void write_event(const FlowEventRow *row, Datum *values, bool *nulls);
+static Datum reason_json(const char *reason);
+
 void
 FlowEventInsert(const FlowEventRow *rows, int n)
 {
-	static const Oid types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID,
-	TIMESTAMPTZOID, TEXTOID, TEXTOID};
-	Datum	   *value[7];
-	bool	   *nulls[7];
-	Datum		args[8];
+	Datum	   *values = palloc0(sizeof(Datum) * EVENT_COLUMNS * Max(n, 1));
+	bool	   *nulls = palloc0(sizeof(bool) * EVENT_COLUMNS * Max(n, 1));
 
-	if (n == 0)
-		return;
-	for (int c = 0; c < 7; c++)
-	{
-		value[c] = palloc0(sizeof(Datum) * n);
-		nulls[c] = palloc0(sizeof(bool) * n);
-	}
 	for (int i = 0; i < n; i++)
-	{
-		const FlowEventRow *row = &rows[i];
-		const char *texts[] = {row->key, row->status, NULL, row->by_role, row->reason};
+		write_event(&rows[i], values + i * EVENT_COLUMNS, nulls + i * EVENT_COLUMNS);
+	FlowTableInsert(&events, values, nulls, n);
+}
 
-		value[0][i] = Int64GetDatum(row->run_id);
-		value[1][i] = Int32GetDatum(row->workflow_id);
-		for (int c = 0; c < 5; c++)
-		{
-			nulls[c + 2][i] = texts[c] == NULL;
-			if (texts[c] != NULL)
-				value[c + 2][i] = CStringGetTextDatum(texts[c]);
-		}
-		value[4][i] = TimestampTzGetDatum(row->at);
-		nulls[4][i] = false;
-	}
-	args[0] = Int64GetDatum(FlowInstallRequire()->home);
-	for (int c = 0; c < 7; c++)
-		args[c + 1] = FlowArray(types[c], value[c], nulls[c], n);
-	FlowStatementExecute(&insert, args, NULL);
+static void
+write_event(const FlowEventRow *row, Datum *values, bool *nulls)
+{
+	values[0] = Int64GetDatum(FlowTableNextId(&event_ids));
+	values[1] = Int64GetDatum(FlowInstallRequire()->home);
+	values[2] = Int64GetDatum(row->run_id);
+	values[3] = Int32GetDatum(row->workflow_id);
+	values[4] = FlowTextOrNull(row->key, &nulls[4]);
+	nulls[5] = true;			/* step */
+	values[6] = FlowTextOrNull(row->status, &nulls[6]);
+	values[7] = TimestampTzGetDatum(row->at);
+	values[8] = FlowTextOrNull(row->by_role, &nulls[8]);
+	nulls[9] = row->reason == NULL;
+	if (row->reason != NULL)
+		values[9] = reason_json(row->reason);
+}
+
+static Datum
+reason_json(const char *reason)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue	value;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	value.type = jbvString;
+	value.val.string.val = "reason";
+	value.val.string.len = strlen("reason");
+	pushJsonbValue(&state, WJB_KEY, &value);
+	value.val.string.val = unconstify(char *, reason);
+	value.val.string.len = strlen(reason);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT,
+														   NULL)));
 }
 
 bool

@@ -13,33 +13,16 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/insert.h"
 #include "base/spi.h"
 #include "catalog/cat_outcome.h"
 
-static FlowStatement insert = {
-	.sql = "INSERT INTO flow_internal.outcome (run_id, step_no, item_no, status, attempt,"
-	" started_at, finished_at, worker, output, error, reason)"
-	" SELECT n.run_id, n.step_no, n.item_no, n.status, n.attempt, n.started_at,"
-	" n.finished_at, $1, n.output, n.error, n.reason"
-	" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
-	" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8),"
-	" pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11))"
-	" AS n(run_id, step_no, item_no, status, attempt, started_at, finished_at, output, error, reason)",
-	.expect = SPI_OK_INSERT,
-	.nargs = 11,
-	.argtypes = {INT4OID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
-	TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID, JSONBARRAYOID, TEXTARRAYOID}
-};
+/* Columns of flow_internal.outcome and flow_internal.attempt */
+#define OUTCOME_COLUMNS	11
+#define ATTEMPT_COLUMNS	12
 
-static FlowStatement insert_attempt = {
-	.sql = "INSERT INTO flow_internal.attempt (run_id, step_no, item_no, attempt, started_at,"
-	" finished_at, sqlstate, message, detail, hint, context, next_at)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-	.expect = SPI_OK_INSERT,
-	.nargs = 12,
-	.argtypes = {INT8OID, INT4OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
-};
+static FlowTable outcomes = {.name = "outcome", .columns = OUTCOME_COLUMNS};
+static FlowTable attempts = {.name = "attempt", .columns = ATTEMPT_COLUMNS};
 
 static FlowStatement list_of = {
 	.sql = "SELECT run_id, step_no, item_no, status, attempt FROM flow_internal.outcome"
@@ -66,73 +49,69 @@ static FlowStatement forget = {
 	.argtypes = {INT8OID, INT4OID}
 };
 
-static Datum text_or_null(const char *text, bool *isnull);
+static void write_outcome(const FlowOutcomeRow *row, Datum *values, bool *nulls);
+static void write_attempt(const FlowAttemptRow *row, Datum *values, bool *nulls);
 
 void
 FlowOutcomeInsert(const FlowOutcomeRow *rows, int n)
 {
-	static const Oid types[] = {INT8OID, INT4OID, INT4OID, TEXTOID, INT4OID,
-	TIMESTAMPTZOID, TIMESTAMPTZOID, JSONBOID, JSONBOID, TEXTOID};
-	Datum	   *value[10];
-	bool	   *nulls[10];
-	Datum		args[11];
+	Datum	   *values = palloc0(sizeof(Datum) * OUTCOME_COLUMNS * Max(n, 1));
+	bool	   *nulls = palloc0(sizeof(bool) * OUTCOME_COLUMNS * Max(n, 1));
 
-	if (n == 0)
-		return;
-	for (int c = 0; c < 10; c++)
-	{
-		value[c] = palloc0(sizeof(Datum) * n);
-		nulls[c] = palloc0(sizeof(bool) * n);
-	}
 	for (int i = 0; i < n; i++)
-	{
-		const FlowOutcomeRow *row = &rows[i];
+		write_outcome(&rows[i], values + i * OUTCOME_COLUMNS,
+					  nulls + i * OUTCOME_COLUMNS);
+	FlowTableInsert(&outcomes, values, nulls, n);
+}
 
-		value[0][i] = Int64GetDatum(row->key.run_id);
-		value[1][i] = Int32GetDatum(row->key.step_no);
-		value[2][i] = Int32GetDatum(row->key.item_no);
-		value[3][i] = CStringGetTextDatum(FlowStepStatusName(row->status));
-		value[4][i] = Int32GetDatum(row->attempt);
-		value[5][i] = TimestampTzGetDatum(row->started_at);
-		nulls[5][i] = TIMESTAMP_IS_NOBEGIN(row->started_at);
-		value[6][i] = TimestampTzGetDatum(row->finished_at);
-		value[7][i] = row->output;
-		nulls[7][i] = !row->has_output;
-		value[8][i] = row->error;
-		nulls[8][i] = !row->has_error;
-		value[9][i] = text_or_null(row->reason, &nulls[9][i]);
-	}
-	args[0] = Int32GetDatum(MyProcPid);
-	for (int c = 0; c < 10; c++)
-		args[c + 1] = FlowArray(types[c], value[c], nulls[c], n);
-	FlowStatementExecute(&insert, args, NULL);
+static void
+write_outcome(const FlowOutcomeRow *row, Datum *values, bool *nulls)
+{
+	values[0] = Int64GetDatum(row->key.run_id);
+	values[1] = Int32GetDatum(row->key.step_no);
+	values[2] = Int32GetDatum(row->key.item_no);
+	values[3] = CStringGetTextDatum(FlowStepStatusName(row->status));
+	values[4] = Int32GetDatum(row->attempt);
+	values[5] = TimestampTzGetDatum(row->started_at);
+	nulls[5] = TIMESTAMP_IS_NOBEGIN(row->started_at);
+	values[6] = TimestampTzGetDatum(row->finished_at);
+	values[7] = Int32GetDatum(MyProcPid);
+	values[8] = row->output;
+	nulls[8] = !row->has_output;
+	values[9] = row->error;
+	nulls[9] = !row->has_error;
+	values[10] = FlowTextOrNull(row->reason, &nulls[10]);
 }
 
 void
 FlowAttemptInsert(const FlowAttemptRow *rows, int n)
 {
-	for (int i = 0; i < n; i++)
-	{
-		const FlowAttemptRow *row = &rows[i];
-		Datum		args[12];
-		bool		nulls[12] = {false};
+	Datum	   *values = palloc0(sizeof(Datum) * ATTEMPT_COLUMNS * Max(n, 1));
+	bool	   *nulls = palloc0(sizeof(bool) * ATTEMPT_COLUMNS * Max(n, 1));
 
-		args[0] = Int64GetDatum(row->key.run_id);
-		args[1] = Int32GetDatum(row->key.step_no);
-		args[2] = Int32GetDatum(row->key.item_no);
-		args[3] = Int32GetDatum(row->attempt);
-		args[4] = TimestampTzGetDatum(row->started_at);
-		nulls[4] = TIMESTAMP_IS_NOBEGIN(row->started_at);
-		args[5] = TimestampTzGetDatum(row->finished_at);
-		args[6] = text_or_null(row->sqlstate, &nulls[6]);
-		args[7] = text_or_null(row->message, &nulls[7]);
-		args[8] = text_or_null(row->detail, &nulls[8]);
-		args[9] = text_or_null(row->hint, &nulls[9]);
-		args[10] = text_or_null(row->context, &nulls[10]);
-		args[11] = TimestampTzGetDatum(row->next_at);
-		nulls[11] = TIMESTAMP_IS_NOBEGIN(row->next_at);
-		FlowStatementExecute(&insert_attempt, args, nulls);
-	}
+	for (int i = 0; i < n; i++)
+		write_attempt(&rows[i], values + i * ATTEMPT_COLUMNS,
+					  nulls + i * ATTEMPT_COLUMNS);
+	FlowTableInsert(&attempts, values, nulls, n);
+}
+
+static void
+write_attempt(const FlowAttemptRow *row, Datum *values, bool *nulls)
+{
+	values[0] = Int64GetDatum(row->key.run_id);
+	values[1] = Int32GetDatum(row->key.step_no);
+	values[2] = Int32GetDatum(row->key.item_no);
+	values[3] = Int32GetDatum(row->attempt);
+	values[4] = TimestampTzGetDatum(row->started_at);
+	nulls[4] = TIMESTAMP_IS_NOBEGIN(row->started_at);
+	values[5] = TimestampTzGetDatum(row->finished_at);
+	values[6] = FlowTextOrNull(row->sqlstate, &nulls[6]);
+	values[7] = FlowTextOrNull(row->message, &nulls[7]);
+	values[8] = FlowTextOrNull(row->detail, &nulls[8]);
+	values[9] = FlowTextOrNull(row->hint, &nulls[9]);
+	values[10] = FlowTextOrNull(row->context, &nulls[10]);
+	values[11] = TimestampTzGetDatum(row->next_at);
+	nulls[11] = TIMESTAMP_IS_NOBEGIN(row->next_at);
 }
 
 List *
@@ -181,11 +160,4 @@ FlowOutcomeForget(int64 run_id, int32 step_no)
 	Datum		args[2] = {Int64GetDatum(run_id), Int32GetDatum(step_no)};
 
 	FlowStatementExecute(&forget, args, NULL);
-}
-
-static Datum
-text_or_null(const char *text, bool *isnull)
-{
-	*isnull = text == NULL;
-	return text ? CStringGetTextDatum(text) : (Datum) 0;
 }

@@ -8,29 +8,21 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/insert.h"
 #include "base/install.h"
 #include "base/spi.h"
 #include "catalog/cat_run.h"
 
-static FlowStatement insert = {
-	.sql = "INSERT INTO flow_internal.run (id, home, workflow_id, definition_id, owner,"
-	" owner_name, status, priority, notify, key, slot, input, started_by, started_by_name,"
-	" started_by_app, created_at, started_at)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
-	.expect = SPI_OK_INSERT,
-	.nargs = 17,
-	.argtypes = {INT8OID, INT8OID, INT4OID, INT4OID, OIDOID, TEXTOID, TEXTOID, INT4OID,
-		TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, OIDOID, TEXTOID, TEXTOID,
-	TIMESTAMPTZOID, TIMESTAMPTZOID}
-};
+/* Columns of flow_internal.run */
+#define RUN_TABLE_COLUMNS	24
+
+static FlowTable runs = {.name = "run", .columns = RUN_TABLE_COLUMNS};
+static FlowTable run_ids = {.name = "run_id_seq"};
 
 static FlowStatement key_reserve = {
 	.sql = "INSERT INTO flow_internal.run_key (workflow_id, key, run_id)"
@@ -72,7 +64,7 @@ static FlowStatement key_release = {
 
 #define RUN_COLUMNS \
 	"id, workflow_id, definition_id, owner, status, epoch, failing, priority," \
-	" notify, key, started_by, started_at IS NOT NULL"
+	" notify, key, started_by, started_at IS NOT NULL, ctid"
 
 static FlowStatement load = {
 	.sql = "SELECT " RUN_COLUMNS " FROM flow_internal.run WHERE id = $1 AND home = $2",
@@ -97,12 +89,15 @@ static FlowStatement lock_skip = {
 	.argtypes = {INT8ARRAYOID, INT8OID}
 };
 
-static FlowStatement end_run = {
-	.sql = "UPDATE flow_internal.run SET status = $2, output = $3,"
-	" failing = false, finished_at = pg_catalog.clock_timestamp() WHERE id = $1",
+/* By position, so that there is only one way to plan it */
+static FlowStatement end_runs = {
+	.sql = "UPDATE flow_internal.run r SET status = e.status, output = e.output,"
+	" failing = false, finished_at = pg_catalog.clock_timestamp()"
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
+	" AS e(tid, status, output) WHERE r.ctid = e.tid",
 	.expect = SPI_OK_UPDATE,
 	.nargs = 3,
-	.argtypes = {INT8OID, TEXTOID, JSONBOID}
+	.argtypes = {TIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID}
 };
 
 static FlowStatement set_status = {
@@ -122,8 +117,9 @@ static FlowStatement set_cancelled = {
 };
 
 static FlowStatement set_failing = {
-	.sql = "UPDATE flow_internal.run SET failing = true, error = $2 WHERE id = $1",
-	.expect = SPI_OK_UPDATE,
+	.sql = "UPDATE flow_internal.run SET failing = true, error = $2 WHERE id = $1"
+	" RETURNING ctid",
+	.expect = SPI_OK_UPDATE_RETURNING,
 	.nargs = 2,
 	.argtypes = {INT8OID, JSONBOID}
 };
@@ -138,12 +134,13 @@ static FlowStatement set_retried = {
 
 static FlowStatement set_started = {
 	.sql = "UPDATE flow_internal.run SET status = 'running', status_reason = NULL,"
-	" started_at = pg_catalog.clock_timestamp() WHERE id = $1",
-	.expect = SPI_OK_UPDATE,
+	" started_at = pg_catalog.clock_timestamp() WHERE id = $1 RETURNING ctid",
+	.expect = SPI_OK_UPDATE_RETURNING,
 	.nargs = 1,
 	.argtypes = {INT8OID}
 };
 
+static void take_tid(ItemPointerData *tid);
 static int64 first_id(void);
 static Datum id_array(const int64 *ids, int n);
 static void read_run(HeapTuple row, FlowRunRow *run);
@@ -151,47 +148,40 @@ static void read_run(HeapTuple row, FlowRunRow *run);
 int64
 FlowRunNextId(void)
 {
-	static uint32 generation = 0;
-	static Oid	sequence = InvalidOid;
-	const FlowInstall *install = FlowInstallRequire();
-
-	if (!OidIsValid(sequence) || generation != install->generation)
-	{
-		sequence = get_relname_relid("run_id_seq",
-									 get_namespace_oid(FLOW_TABLE_SCHEMA, false));
-		generation = install->generation;
-	}
-	return nextval_internal(sequence, false);
+	return FlowTableNextId(&run_ids);
 }
 
 void
 FlowRunInsert(const FlowRunNew *run)
 {
-	bool		started = run->status == FLOW_RUN_RUNNING;
-	Datum		args[17];
-	bool		nulls[17] = {false};
+	Datum		values[RUN_TABLE_COLUMNS] = {0};
+	bool		nulls[RUN_TABLE_COLUMNS] = {false};
 
-	args[0] = Int64GetDatum(run->id);
-	args[1] = Int64GetDatum(FlowInstallRequire()->home);
-	args[2] = Int32GetDatum(run->workflow_id);
-	args[3] = Int32GetDatum(run->definition_id);
-	args[4] = ObjectIdGetDatum(run->owner);
-	args[5] = CStringGetTextDatum(run->owner_name);
-	args[6] = CStringGetTextDatum(FlowRunStatusName(run->status));
-	args[7] = Int32GetDatum(run->priority);
-	args[8] = CStringGetTextDatum(run->notify);
-	args[9] = run->key ? CStringGetTextDatum(run->key) : (Datum) 0;
-	nulls[9] = run->key == NULL;
-	args[10] = TimestampTzGetDatum(run->slot);
-	nulls[10] = TIMESTAMP_IS_NOBEGIN(run->slot);
-	args[11] = run->input;
-	args[12] = ObjectIdGetDatum(run->started_by);
-	args[13] = CStringGetTextDatum(run->started_by_name);
-	args[14] = CStringGetTextDatum(run->started_by_app);
-	args[15] = TimestampTzGetDatum(run->created_at);
-	args[16] = args[15];
-	nulls[16] = !started;
-	FlowStatementExecute(&insert, args, nulls);
+	values[0] = Int64GetDatum(run->id);
+	values[1] = Int64GetDatum(FlowInstallRequire()->home);
+	values[2] = Int32GetDatum(run->workflow_id);
+	values[3] = Int32GetDatum(run->definition_id);
+	values[4] = ObjectIdGetDatum(run->owner);
+	values[5] = CStringGetTextDatum(run->owner_name);
+	values[6] = CStringGetTextDatum(FlowRunStatusName(run->status));
+	values[7] = Int32GetDatum(0);	/* epoch */
+	values[8] = BoolGetDatum(false);	/* failing */
+	values[9] = Int32GetDatum(run->priority);
+	values[10] = CStringGetTextDatum(run->notify);
+	values[11] = FlowTextOrNull(run->key, &nulls[11]);
+	values[12] = TimestampTzGetDatum(run->slot);
+	nulls[12] = TIMESTAMP_IS_NOBEGIN(run->slot);
+	values[13] = run->input;
+	nulls[14] = nulls[15] = nulls[16] = true;	/* output, error, reason */
+	values[17] = ObjectIdGetDatum(run->started_by);
+	values[18] = CStringGetTextDatum(run->started_by_name);
+	values[19] = CStringGetTextDatum(run->started_by_app);
+	nulls[20] = true;			/* schedule */
+	values[21] = TimestampTzGetDatum(run->created_at);
+	values[22] = values[21];
+	nulls[22] = run->status != FLOW_RUN_RUNNING;
+	nulls[23] = true;			/* finished_at */
+	FlowTableInsert(&runs, values, nulls, 1);
 }
 
 bool
@@ -298,15 +288,28 @@ FlowRunLock(const int64 *run_ids, int n, bool skip, FlowRunRow **rows)
 }
 
 void
-FlowRunEndOne(const FlowRunEnd *end)
+FlowRunEndAll(const FlowRunEnd *ends, int n)
 {
+	Datum	   *tids = palloc(sizeof(Datum) * Max(n, 1));
+	Datum	   *statuses = palloc(sizeof(Datum) * Max(n, 1));
+	Datum	   *outputs = palloc(sizeof(Datum) * Max(n, 1));
+	bool	   *no_output = palloc(sizeof(bool) * Max(n, 1));
 	Datum		args[3];
-	bool		nulls[3] = {false, false, !end->has_output};
 
-	args[0] = Int64GetDatum(end->id);
-	args[1] = CStringGetTextDatum(FlowRunStatusName(end->status));
-	args[2] = end->output;
-	FlowStatementExecute(&end_run, args, nulls);
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		tids[i] = PointerGetDatum(&ends[i].tid);
+		statuses[i] = CStringGetTextDatum(FlowRunStatusName(ends[i].status));
+		outputs[i] = ends[i].output;
+		no_output[i] = !ends[i].has_output;
+	}
+	args[0] = FlowArray(TIDOID, tids, NULL, n);
+	args[1] = FlowArray(TEXTOID, statuses, NULL, n);
+	args[2] = FlowArray(JSONBOID, outputs, no_output, n);
+	if (FlowStatementExecute(&end_runs, args, NULL) != n)
+		elog(ERROR, "runs of flow changed while they were locked");
 }
 
 void
@@ -333,11 +336,12 @@ FlowRunSetCancelled(int64 run_id, const char *reason)
 }
 
 void
-FlowRunSetFailing(int64 run_id, Datum error)
+FlowRunSetFailing(int64 run_id, Datum error, ItemPointerData *tid)
 {
 	Datum		args[2] = {Int64GetDatum(run_id), error};
 
 	FlowStatementExecute(&set_failing, args, NULL);
+	take_tid(tid);
 }
 
 void
@@ -349,11 +353,20 @@ FlowRunSetRetried(int64 run_id)
 }
 
 void
-FlowRunSetStarted(int64 run_id)
+FlowRunSetStarted(int64 run_id, ItemPointerData *tid)
 {
 	Datum		args[1] = {Int64GetDatum(run_id)};
 
 	FlowStatementExecute(&set_started, args, NULL);
+	take_tid(tid);
+}
+
+static void
+take_tid(ItemPointerData *tid)
+{
+	if (SPI_processed == 1)
+		FlowRowTid(SPI_tuptable->vals[0], 1, tid);
+	SPI_freetuptable(SPI_tuptable);
 }
 
 static int64
@@ -390,4 +403,5 @@ read_run(HeapTuple row, FlowRunRow *run)
 	run->key = FlowRowText(row, 10);
 	run->started_by = FlowRowOid(row, 11);
 	run->started = FlowRowBool(row, 12);
+	FlowRowTid(row, 13, &run->tid);
 }

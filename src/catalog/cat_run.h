@@ -11,6 +11,7 @@
 
 #include "datatype/timestamp.h"
 #include "flow.h"
+#include "storage/itemptr.h"
 
 typedef struct FlowRunNew
 {
@@ -45,12 +46,15 @@ typedef struct FlowRunRow
 	char	   *key;
 	Oid			started_by;
 	bool		started;
+	ItemPointerData tid;		/* valid while we hold the lock, until the
+								 * row is changed */
 } FlowRunRow;
 
 /* How a run ends */
 typedef struct FlowRunEnd
 {
 	int64		id;
+	ItemPointerData tid;
 	FlowRunStatus status;
 	int32		workflow_id;
 	const char *key;			/* NULL: none */
@@ -95,13 +99,13 @@ extern bool FlowRunIsOver(int64 run_id);
 extern int	FlowRunLock(const int64 *run_ids, int n, bool skip,
 						FlowRunRow **rows);
 
-/* Changes of a locked run */
-extern void FlowRunEndOne(const FlowRunEnd *end);
+/* Changes of a locked run; *tid becomes where the row is now. */
+extern void FlowRunEndAll(const FlowRunEnd *ends, int n);
 extern void FlowRunSetStatus(int64 run_id, FlowRunStatus status,
 							 const char *reason);
 extern void FlowRunSetCancelled(int64 run_id, const char *reason);
-extern void FlowRunSetFailing(int64 run_id, Datum error);
+extern void FlowRunSetFailing(int64 run_id, Datum error, ItemPointerData *tid);
 extern void FlowRunSetRetried(int64 run_id);
-extern void FlowRunSetStarted(int64 run_id);
+extern void FlowRunSetStarted(int64 run_id, ItemPointerData *tid);
 
 #endif							/* FLOW_CAT_RUN_H */

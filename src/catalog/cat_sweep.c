@@ -6,9 +6,6 @@
  * flow_internal.task, or by primary key, so that its cost does not depend on
  * how many rows, live or dead, lie before the place it starts from.
  *
- * (unnest of several arrays is grammar, not a function, so it is the one name
- * that is not qualified.)
- *
  * Task rows are locked with SKIP LOCKED only, since whoever holds one may be
  * waiting for the run this transaction would hold up.
  *-------------------------------------------------------------------------
@@ -52,7 +49,7 @@ static FlowStatement read_ready_tasks = {
 	"  AND (t.run_id, t.step_no, t.item_no) > ($5, $6, $7)"
 	"  AND t.ready_at < $8"
 	"  AND (SELECT r.status FROM flow_internal.run r WHERE r.id = t.run_id)"
-	"   IN ('running', 'pending')"
+	"   IN ('running', 'pending', 'cancelled')"
 	"  ORDER BY t.run_id, t.step_no, t.item_no LIMIT $9)"
 	" UNION ALL"
 	" (SELECT t.run_id, t.step_no, t.item_no, t.workflow_id,"
@@ -61,7 +58,7 @@ static FlowStatement read_ready_tasks = {
 	"  AND t.status = 'ready' AND t.priority < $4"
 	"  AND t.ready_at < $8"
 	"  AND (SELECT r.status FROM flow_internal.run r WHERE r.id = t.run_id)"
-	"   IN ('running', 'pending')"
+	"   IN ('running', 'pending', 'cancelled')"
 	"  ORDER BY t.priority DESC, t.run_id, t.step_no, t.item_no LIMIT $9)"
 	" LIMIT $9",
 	.expect = SPI_OK_SELECT,
@@ -82,23 +79,28 @@ static FlowStatement read_due = {
 };
 
 /*
- * By primary key and nothing else: the other conditions are written so that
- * no partial index can serve them, which a plan made on an empty table would
- * prefer and keep.
+ * By primary key and nothing else: the joins can be planned in one way only,
+ * and no partial index can serve the other conditions.  A plan that was made
+ * on empty tables is kept when they are full.
  */
+#define DUE_KEYS \
+	" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)," \
+	"  pg_catalog.unnest($4)) AS k(run_id, step_no, item_no)"
+
+#define DUE_TASKS \
+	" FROM flow_internal.task t WHERE t.run_id = k.run_id" \
+	" AND t.step_no = k.step_no AND t.item_no = k.item_no" \
+	" AND t.home IS NOT DISTINCT FROM $1" \
+	" AND t.status IN ('sleeping', 'pending')" \
+	" AND COALESCE(t.due_at <= pg_catalog.clock_timestamp(), false)"
+
 static FlowStatement fire_due = {
-	.sql = "WITH k AS (SELECT * FROM unnest($2, $3, $4)"
-	"  AS k(run_id, step_no, item_no)),"
-	" l AS (SELECT t.run_id, t.step_no, t.item_no"
-	"  FROM k JOIN flow_internal.task t USING (run_id, step_no, item_no)"
-	"  WHERE t.home IS NOT DISTINCT FROM $1"
-	"  AND t.status IN ('sleeping', 'pending')"
-	"  AND COALESCE(t.due_at <= pg_catalog.clock_timestamp(), false)"
-	"  FOR UPDATE OF t SKIP LOCKED)"
+	.sql = "WITH l AS (SELECT d.tid" DUE_KEYS ","
+	"  LATERAL (SELECT t.ctid AS tid" DUE_TASKS
+	"   FOR UPDATE SKIP LOCKED) d)"
 	" UPDATE flow_internal.task t SET status = 'ready', due_at = NULL,"
 	"  ready_at = pg_catalog.clock_timestamp()"
-	" FROM l WHERE t.run_id = l.run_id AND t.step_no = l.step_no"
-	"  AND t.item_no = l.item_no"
+	" WHERE t.ctid = ANY (ARRAY(SELECT l.tid FROM l))"
 	" RETURNING t.run_id, t.step_no, t.item_no, t.workflow_id,"
 	"  t.definition_id, t.priority, t.owner",
 	.expect = SPI_OK_UPDATE_RETURNING,
@@ -107,12 +109,9 @@ static FlowStatement fire_due = {
 };
 
 static FlowStatement read_locked = {
-	.sql = "SELECT t.run_id, t.step_no, t.item_no"
-	" FROM unnest($2, $3, $4) AS k(run_id, step_no, item_no)"
-	" JOIN flow_internal.task t USING (run_id, step_no, item_no)"
-	" WHERE t.home IS NOT DISTINCT FROM $1"
-	" AND t.status IN ('sleeping', 'pending')"
-	" AND COALESCE(t.due_at <= pg_catalog.clock_timestamp(), false)",
+	.sql = "SELECT d.run_id, d.step_no, d.item_no" DUE_KEYS ","
+	" LATERAL (SELECT t.run_id, t.step_no, t.item_no" DUE_TASKS
+	"  OFFSET 0) d",
 	.expect = SPI_OK_SELECT,
 	.nargs = 4,
 	.argtypes = {INT8OID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID}

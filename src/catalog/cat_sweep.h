@@ -41,7 +41,8 @@ extern int	FlowSweepReadGroups(int64 home, FlowReadyGroup after,
 
 /*
  * The tasks of a group that follow "after" and became ready before that time,
- * in order of position.  Those of paused and finished runs are left out.
+ * in order of position.  Those of paused runs are left out; those of cancelled
+ * ones are not, since whoever claims them removes them.
  */
 extern int	FlowSweepReadReady(int64 home, FlowReadyGroup group,
 							   const FlowReadyPosition *after,

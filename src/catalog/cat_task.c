@@ -9,13 +9,20 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/insert.h"
 #include "base/install.h"
 #include "base/spi.h"
 #include "catalog/cat_task.h"
+
+/* Columns of flow_internal.task */
+#define TASK_COLUMNS	13
+
+static FlowTable tasks = {.name = "task", .columns = TASK_COLUMNS};
 
 /*
  * The joins are written so that there is only one way to plan them: a plan
@@ -90,22 +97,14 @@ static FlowStatement wake_due = {
 	.argtypes = {INT8OID, OIDOID, INT8OID, BOOLOID}
 };
 
-static FlowStatement insert = {
+static FlowStatement insert_missing = {
 	.sql = "INSERT INTO flow_internal.task (run_id, step_no, item_no, home, owner,"
 	" workflow_id, definition_id, priority, status, attempt, attempt_base, ready_at, due_at)"
-	" SELECT n.run_id, n.step_no, n.item_no, $1, n.owner, n.workflow_id, n.definition_id,"
-	" n.priority, n.status, n.attempt, n.attempt_base, pg_catalog.now(), n.due_at"
-	" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
-	" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8),"
-	" pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12))"
-	" AS n(run_id, step_no, item_no, owner, workflow_id, definition_id, priority, status,"
-	" attempt, attempt_base, due_at)"
-	" ON CONFLICT DO NOTHING",
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
 	.expect = SPI_OK_INSERT,
-	.nargs = 12,
-	.argtypes = {INT8OID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, OIDARRAYOID,
-		INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
-	INT4ARRAYOID, TIMESTAMPTZARRAYOID}
+	.nargs = TASK_COLUMNS,
+	.argtypes = {INT8OID, INT4OID, INT4OID, INT8OID, OIDOID, INT4OID, INT4OID, INT4OID,
+	TEXTOID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
 static FlowStatement put_to_sleep = {
@@ -140,6 +139,7 @@ static FlowStatement list_of = {
 	.argtypes = {INT8OID}
 };
 
+static void write_task(const FlowTaskNew *row, Datum *values, bool *nulls);
 static void key_arrays(const FlowStepKey *keys, int n, Datum *args);
 static void read_key(HeapTuple row, FlowStepKey *key);
 static void read_claimed(HeapTuple row, FlowTaskRow *task);
@@ -201,48 +201,47 @@ FlowTaskWakeDue(Oid owner, int64 run_id, bool skip_time)
 	FlowStatementExecute(&wake_due, args, NULL);
 }
 
-/* Column arrays of up to a batch of rows, filled side by side */
-typedef struct Columns
-{
-	Datum	   *value[11];
-	bool	   *no_due;
-} Columns;
-
 void
 FlowTaskInsert(const FlowTaskNew *rows, int n)
 {
-	static const Oid types[] = {INT8OID, INT4OID, INT4OID, OIDOID, INT4OID,
-	INT4OID, INT4OID, TEXTOID, INT4OID, INT4OID, TIMESTAMPTZOID};
-	Columns		columns;
-	Datum		args[12];
+	Datum	   *values = palloc0(sizeof(Datum) * TASK_COLUMNS * Max(n, 1));
+	bool	   *nulls = palloc0(sizeof(bool) * TASK_COLUMNS * Max(n, 1));
 
-	if (n == 0)
-		return;
-	for (int c = 0; c < 11; c++)
-		columns.value[c] = palloc(sizeof(Datum) * n);
-	columns.no_due = palloc(sizeof(bool) * n);
+	for (int i = 0; i < n; i++)
+		write_task(&rows[i], values + i * TASK_COLUMNS, nulls + i * TASK_COLUMNS);
+	FlowTableInsert(&tasks, values, nulls, n);
+}
+
+void
+FlowTaskInsertMissing(const FlowTaskNew *rows, int n)
+{
 	for (int i = 0; i < n; i++)
 	{
-		const FlowTaskNew *row = &rows[i];
+		Datum		values[TASK_COLUMNS];
+		bool		nulls[TASK_COLUMNS] = {false};
 
-		columns.value[0][i] = Int64GetDatum(row->key.run_id);
-		columns.value[1][i] = Int32GetDatum(row->key.step_no);
-		columns.value[2][i] = Int32GetDatum(row->key.item_no);
-		columns.value[3][i] = ObjectIdGetDatum(row->owner);
-		columns.value[4][i] = Int32GetDatum(row->workflow_id);
-		columns.value[5][i] = Int32GetDatum(row->definition_id);
-		columns.value[6][i] = Int32GetDatum(row->priority);
-		columns.value[7][i] = CStringGetTextDatum(FlowStepStatusName(row->status));
-		columns.value[8][i] = Int32GetDatum(row->attempt);
-		columns.value[9][i] = Int32GetDatum(row->attempt_base);
-		columns.value[10][i] = TimestampTzGetDatum(row->due_at);
-		columns.no_due[i] = TIMESTAMP_IS_NOBEGIN(row->due_at);
+		write_task(&rows[i], values, nulls);
+		FlowStatementExecute(&insert_missing, values, nulls);
 	}
-	args[0] = Int64GetDatum(FlowInstallRequire()->home);
-	for (int i = 0; i < 11; i++)
-		args[i + 1] = FlowArray(types[i], columns.value[i],
-								i == 10 ? columns.no_due : NULL, n);
-	FlowStatementExecute(&insert, args, NULL);
+}
+
+static void
+write_task(const FlowTaskNew *row, Datum *values, bool *nulls)
+{
+	values[0] = Int64GetDatum(row->key.run_id);
+	values[1] = Int32GetDatum(row->key.step_no);
+	values[2] = Int32GetDatum(row->key.item_no);
+	values[3] = Int64GetDatum(FlowInstallRequire()->home);
+	values[4] = ObjectIdGetDatum(row->owner);
+	values[5] = Int32GetDatum(row->workflow_id);
+	values[6] = Int32GetDatum(row->definition_id);
+	values[7] = Int32GetDatum(row->priority);
+	values[8] = CStringGetTextDatum(FlowStepStatusName(row->status));
+	values[9] = Int32GetDatum(row->attempt);
+	values[10] = Int32GetDatum(row->attempt_base);
+	values[11] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	values[12] = TimestampTzGetDatum(row->due_at);
+	nulls[12] = TIMESTAMP_IS_NOBEGIN(row->due_at);
 }
 
 void
@@ -322,21 +321,12 @@ read_key(HeapTuple row, FlowStepKey *key)
 }
 
 static void
-read_tid(HeapTuple row, int column, ItemPointerData *tid)
-{
-	bool		isnull;
-	Datum		value = SPI_getbinval(row, SPI_tuptable->tupdesc, column, &isnull);
-
-	*tid = *(ItemPointer) DatumGetPointer(value);
-}
-
-static void
 read_claimed(HeapTuple row, FlowTaskRow *task)
 {
 	bool		isnull;
 
 	read_key(row, &task->key);
-	read_tid(row, 4, &task->tid);
+	FlowRowTid(row, 4, &task->tid);
 	task->attempt = FlowRowInt32(row, 5);
 	task->attempt_base = FlowRowInt32(row, 6);
 	task->definition_id = FlowRowInt32(row, 7);
@@ -382,7 +372,7 @@ read_brief(void)
 		FlowTaskRow *task = palloc0(sizeof(FlowTaskRow));
 
 		read_key(row, &task->key);
-		read_tid(row, 4, &task->tid);
+		FlowRowTid(row, 4, &task->tid);
 		task->attempt = FlowRowInt32(row, 5);
 		result = lappend(result, task);
 	}

@@ -67,8 +67,10 @@ extern List *FlowTaskReadyOf(Oid owner, int64 run_id, int limit);
  */
 extern void FlowTaskWakeDue(Oid owner, int64 run_id, bool skip_time);
 
-/* Inserts; a row that is there already stays as it is. */
 extern void FlowTaskInsert(const FlowTaskNew *rows, int n);
+
+/* The same, but a row that is there already stays as it is. */
+extern void FlowTaskInsertMissing(const FlowTaskNew *rows, int n);
 
 /* Puts locked rows to sleep until their due_at, after one more attempt. */
 extern void FlowTaskSleep(const FlowTaskNew *rows, int n);

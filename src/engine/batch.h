@@ -83,11 +83,8 @@ typedef struct FlowRunRef
 
 	/* the flush's */
 	bool		locked;
-	bool		finished;		/* ends with this flush */
-	List	   *made_ready;		/* of FlowItem: become rows of task */
-	FlowFailure *failure;		/* the first one */
-	struct FlowStepDef *failed_step;
-	int			failed_attempt;
+	ItemPointerData tid;		/* of its row, as locked */
+	bool		settling;		/* its own row in task was among the items */
 } FlowRunRef;
 
 /* One step of the batch, and what became of it */

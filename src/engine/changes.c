@@ -14,7 +14,7 @@
 #include "shmem/wake.h"
 
 static void init_rows(FlowRows *rows, Size size);
-static void end_run(const FlowRunEnd *end);
+static void release_keys(FlowChanges *changes);
 static void note_wakes(FlowChanges *changes);
 
 void
@@ -25,6 +25,7 @@ FlowChangesInit(FlowChanges *changes)
 	init_rows(&changes->deletes, sizeof(ItemPointerData));
 	init_rows(&changes->sleeps, sizeof(FlowTaskNew));
 	init_rows(&changes->inserts, sizeof(FlowTaskNew));
+	init_rows(&changes->missing, sizeof(FlowTaskNew));
 	init_rows(&changes->ends, sizeof(FlowRunEnd));
 	init_rows(&changes->events, sizeof(FlowEventRow));
 }
@@ -61,18 +62,21 @@ FlowChangesWrite(FlowChanges *changes)
 					  changes->attempts.n);
 	FlowTaskSleep((FlowTaskNew *) changes->sleeps.rows, changes->sleeps.n);
 	FlowTaskInsert((FlowTaskNew *) changes->inserts.rows, changes->inserts.n);
-	for (int i = 0; i < changes->ends.n; i++)
-		end_run(&((FlowRunEnd *) changes->ends.rows)[i]);
+	FlowTaskInsertMissing((FlowTaskNew *) changes->missing.rows, changes->missing.n);
+	FlowRunEndAll((FlowRunEnd *) changes->ends.rows, changes->ends.n);
+	release_keys(changes);
 	FlowEventInsert((FlowEventRow *) changes->events.rows, changes->events.n);
 	note_wakes(changes);
 }
 
 static void
-end_run(const FlowRunEnd *end)
+release_keys(FlowChanges *changes)
 {
-	FlowRunEndOne(end);
-	if (end->key != NULL)
-		FlowRunKeyRelease(end->workflow_id, end->key, end->id);
+	FlowRunEnd *ends = (FlowRunEnd *) changes->ends.rows;
+
+	for (int i = 0; i < changes->ends.n; i++)
+		if (ends[i].key != NULL)
+			FlowRunKeyRelease(ends[i].workflow_id, ends[i].key, ends[i].id);
 }
 
 static void

@@ -27,6 +27,7 @@ typedef struct FlowChanges
 	FlowRows	deletes;		/* ItemPointerData: tasks locked by us */
 	FlowRows	sleeps;			/* FlowTaskNew */
 	FlowRows	inserts;		/* FlowTaskNew */
+	FlowRows	missing;		/* FlowTaskNew: may be there already */
 	FlowRows	ends;			/* FlowRunEnd */
 	FlowRows	events;			/* FlowEventRow */
 } FlowChanges;

@@ -427,7 +427,7 @@ add_task(const FlowRunRow *run, int step_no, int attempt, FlowChanges *changes)
 	row.attempt = attempt;
 	row.attempt_base = attempt;
 	row.due_at = DT_NOBEGIN;
-	FlowRowsAdd(&changes->inserts, &row);
+	FlowRowsAdd(&changes->missing, &row);
 }
 
 static void

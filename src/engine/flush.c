@@ -180,6 +180,7 @@ look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 	ListCell   *cell;
 
 	run->locked = true;
+	run->tid = row->tid;
 	if ((over || row->epoch != run->epoch) && has_executed(batch, run))
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
 	run->status = row->status;

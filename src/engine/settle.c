@@ -142,10 +142,11 @@ start_run(FlowItem *item, FlowChanges *changes)
 	FlowEventRow event;
 
 	item->status = FLOW_STEP_COMPLETED;
+	run->settling = true;
 	FlowRowsAdd(&changes->deletes, &item->tid);
 	if (run->status != FLOW_RUN_PENDING)
 		return;
-	FlowRunSetStarted(run->id);
+	FlowRunSetStarted(run->id, &run->tid);
 	run->status = FLOW_RUN_RUNNING;
 	if (!run->notify)
 		return;
@@ -261,7 +262,7 @@ add_ready(FlowRunRef *run, FlowStepDef *step, FlowChanges *changes)
 	row.priority = run->priority + step->priority;
 	row.status = FLOW_STEP_READY;
 	row.due_at = DT_NOBEGIN;
-	FlowRowsAdd(&changes->inserts, &row);
+	FlowRowsAdd(run->settling ? &changes->missing : &changes->inserts, &row);
 
 	if (run->status != FLOW_RUN_RUNNING)
 		return;
@@ -294,7 +295,7 @@ fail_run(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 		if (first != NULL)
 			FlowRunSetFailing(run->id,
 							  FlowRunErrorJson(first->step->name, first->attempt,
-											   first->failure));
+											   first->failure), &run->tid);
 		run->failing = true;
 	}
 	others = take_away_tasks(batch, run, changes);
@@ -394,6 +395,7 @@ finish_run(FlowRunRef *run, FlowRunStatus status, FlowChanges *changes)
 
 	memset(&end, 0, sizeof(end));
 	end.id = run->id;
+	end.tid = run->tid;
 	end.status = status;
 	if (status == FLOW_RUN_COMPLETED)
 		end.output = output_of_run(run, &isnull);

@@ -44,6 +44,10 @@ typedef struct Room
 static Parked parked[MAX_PARKED];
 static int	n_parked = 0;
 
+/* Moving average of the steps that one entry has led to in its batch */
+static double steps_per_entry = 1;
+
+static void note_expansion(int entries, int steps);
 static FlowTake choose(const FlowReady *next, int taken, void *arg);
 static FlowPlan *make_plan(const FlowReady *entries, int n);
 static int	compare_keys(const void *a, const void *b);
@@ -61,7 +65,7 @@ FlowBatchRun(int lane)
 
 	unpark_due(lane);
 	room.usec = FlowBatchTime * 1000.0;
-	room.steps = FLOW_BATCH_MAX_STEPS;
+	room.steps = Max(1, (int) (FLOW_BATCH_MAX_STEPS / steps_per_entry));
 	n = FlowQueuePop(lane, entries, FLOW_BATCH_MAX_STEPS, choose, &room);
 	if (n == 0)
 		return 0;
@@ -70,9 +74,21 @@ FlowBatchRun(int lane)
 	batch.scope = FLOW_GUARD_TRANSACTION;
 	batch.plan_context = CurrentMemoryContext;
 	FlowBatchDo(&batch, make_plan(entries, n));
+	note_expansion(n - list_length(batch.left), batch.n_done);
 	give_back(lane, batch.left);
 	park(lane, batch.unclaimed);
 	return n;
+}
+
+/*
+ * A chain that runs to its end in one batch needs room for all its steps; what
+ * was claimed and had no room has to go back to the queue.
+ */
+static void
+note_expansion(int entries, int steps)
+{
+	if (entries > 0 && steps > 0)
+		steps_per_entry += (Max(1.0, (double) steps / entries) - steps_per_entry) / 4;
 }
 
 /*
@@ -91,7 +107,7 @@ choose(const FlowReady *next, int taken, void *arg)
 	if (average.runs == 0 || average.usec > FlowBatchTime * 1000.0)
 		return taken == 0 ? FLOW_TAKE_LAST : FLOW_LEAVE;
 
-	room->usec -= average.usec;
+	room->usec -= average.usec * steps_per_entry;
 	if (taken > 0 && room->usec < 0)
 		return FLOW_LEAVE;
 	if (average.failures > 0)

@@ -163,10 +163,10 @@ static void
 find_groups(Refill *refill, int64 home)
 {
 	FlowReadyGroup *found = palloc(REFILL_GROUPS * sizeof(FlowReadyGroup));
+	FlowReadyGroup none = {InvalidOid, 0};
 	int			n;
 
-	n = FlowSweepReadGroups(home, (FlowReadyGroup) {InvalidOid, 0}, found,
-							REFILL_GROUPS);
+	n = FlowSweepReadGroups(home, none, found, REFILL_GROUPS);
 	for (int i = 0; i < n; i++)
 		add_group(refill, found[i]);
 	if (n == REFILL_GROUPS)

@@ -66,6 +66,8 @@ static void add_due(const FlowDue *due);
 static void read_table_of_dues(void);
 static void read_body(int64 home, void *arg);
 static bool fire_chunk(TimestampTz now);
+static void take_due(TimerChunk *chunk, TimestampTz now);
+static void put_back(const FlowStepKey *key, TimestampTz now, int delay);
 static void fire_body(int64 home, void *arg);
 
 void
@@ -192,6 +194,24 @@ fire_chunk(TimestampTz now)
 	bool		done;
 	bool		full;
 
+	take_due(chunk, now);
+	full = chunk->n == TIMER_CHUNK;
+	done = chunk->n == 0 ||
+		FlowSchedulerTransact("fire due steps", fire_body, chunk);
+	if (done)
+		for (int i = 0; i < chunk->n_locked; i++)
+			put_back(&chunk->locked[i], now, TIMER_LOCKED_DELAY);
+	else
+		for (int i = 0; i < chunk->n; i++)
+			put_back(&chunk->dues[i].key, now, TIMER_FAILED_DELAY);
+	pfree(chunk);
+	return full && done;
+}
+
+/* Takes up to a chunk of what is due off the heap. */
+static void
+take_due(TimerChunk *chunk, TimestampTz now)
+{
 	chunk->n = 0;
 	chunk->n_locked = 0;
 	while (chunk->n < TIMER_CHUNK && !pairingheap_is_empty(&timer_heap))
@@ -206,22 +226,17 @@ fire_chunk(TimestampTz now)
 		pfree(entry);
 		timer_count--;
 	}
-	full = chunk->n == TIMER_CHUNK;
+}
 
-	done = chunk->n == 0 ||
-		FlowSchedulerTransact("fire due steps", fire_body, chunk);
-	for (int i = 0; done && i < chunk->n_locked; i++)
-		add_due(&(FlowDue) {
-			chunk->locked[i],
-			TimestampTzPlusMilliseconds(now, TIMER_LOCKED_DELAY)
-		});
-	for (int i = 0; !done && i < chunk->n; i++)
-		add_due(&(FlowDue) {
-			chunk->dues[i].key,
-			TimestampTzPlusMilliseconds(now, TIMER_FAILED_DELAY)
-		});
-	pfree(chunk);
-	return full && done;
+static void
+put_back(const FlowStepKey *key, TimestampTz now, int delay)
+{
+	FlowDue		due = {
+		.key = *key,
+		.due_at = TimestampTzPlusMilliseconds(now, delay)
+	};
+
+	add_due(&due);
 }
 
 /* The steps are pushed, and workers woken, when this commits. */

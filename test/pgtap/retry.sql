@@ -9,18 +9,18 @@ SELECT plan(12);
 
 -- Delays in ms before each retry of a step that always fails with a state
 CREATE FUNCTION retry_delays(options jsonb, sqlstate text DEFAULT 'P0001') RETURNS int[] LANGUAGE plpgsql AS $$
-DECLARE run bigint;
+DECLARE run_no bigint;
 BEGIN
 	PERFORM flow_define('retry-test', ARRAY[
 		flow_step('s', format('DO $do$ BEGIN RAISE ''no'' USING ERRCODE = %L; END $do$', sqlstate), options => options)]);
-	run := flow_start('retry-test');
-	PERFORM flow_drain(run, skip_time => true);
-	IF (SELECT status FROM flow.run WHERE id = run) <> 'failed' THEN
+	run_no := flow_start('retry-test');
+	PERFORM flow_drain(run_no, skip_time => true);
+	IF (SELECT status FROM flow.run WHERE id = run_no) <> 'failed' THEN
 		RAISE 'the run has not failed';
 	END IF;
 	RETURN (SELECT array_agg(round(extract(epoch FROM next_at - finished_at) * 1000)::int ORDER BY attempt)
 			FILTER (WHERE next_at IS NOT NULL)
-			FROM flow.attempt WHERE run_id = run);
+			FROM flow.attempt WHERE run_id = run_no);
 END $$;
 
 SELECT is(retry_delays('{}'), NULL, 'no retries by default');

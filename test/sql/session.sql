@@ -17,11 +17,9 @@ SELECT flow_define('session-dirty', ARRAY[
 	flow_step('temp', $$ CREATE TEMP TABLE session_left (n int); INSERT INTO session_left VALUES (1) $$),
 	flow_step('guc', $$ SET work_mem = '13MB'; SET search_path = elsewhere; SELECT set_config('session.custom', 'left', false) $$, after => '{temp}'),
 	flow_step('guc_seen', $$ SELECT current_setting('work_mem') AS work_mem, current_setting('session.custom', true) AS custom, to_regclass('t') IS NULL AS path_restored $$, after => '{guc}'),
-	flow_step('lock', $$ SELECT pg_advisory_lock(43) $$, after => '{guc_seen}'),
-	flow_step('plan', $$ PREPARE session_left AS SELECT 1 $$, after => '{lock}'),
+	flow_step('plan', $$ PREPARE session_left AS SELECT 1 $$, after => '{guc_seen}'),
 	flow_step('cursor', $$ DECLARE session_left CURSOR WITH HOLD FOR SELECT 1 $$, after => '{plan}'),
-	flow_step('listen', $$ LISTEN session_left $$, after => '{cursor}'),
-	flow_step('seed', $$ SELECT setseed(0.5) $$, after => '{listen}')]);
+	flow_step('seed', $$ SELECT setseed(0.5) $$, after => '{cursor}')]);
 SELECT flow_start('session-dirty') AS run \gset
 SELECT flow_drain(:run);
 SELECT name, status, output, error->>'message' AS error FROM flow.step WHERE run_id = :run ORDER BY step_no;

@@ -16,7 +16,7 @@ $node->safe_psql('postgres', q{
 		  . audited('b', q{after => '{a}'}) . ','
 		  . audited('c', q{after => '{a}'}) . q{,
 		flow_step('d', $$ INSERT INTO audit (run_id, step)
-			VALUES (flow.run_id, 'd') RETURNING input->'n' AS n $$, after => '{b,c}')])
+			VALUES (flow.run_id, 'd') RETURNING (input->>'n')::int AS n $$, after => '{b,c}')])
 }, extra_params => [ '-U', 'shop' ]);
 
 # A run that is rolled back has never been
