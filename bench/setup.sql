@@ -76,6 +76,13 @@ BEGIN
 	END LOOP;
 END $$;
 
+CREATE PROCEDURE bench.wait_all() LANGUAGE plpgsql AS $$
+DECLARE
+	last bigint := (SELECT max(id) FROM flow.run);
+BEGIN
+	CALL bench.wait(0, last);
+END $$;
+
 -- Starts runs in one transaction and notes the steps per second from just
 -- before its commit until the last of them has finished; with a null name,
 -- the seconds are returned only.
@@ -89,6 +96,7 @@ DECLARE
 	made  bigint;
 	apart bigint;
 BEGIN
+	TRUNCATE bench.effect;
 	SELECT min(run), max(run) INTO first, last
 	FROM (SELECT flow_start(workflow) AS run FROM generate_series(1, runs)) started;
 	began := clock_timestamp();
@@ -100,7 +108,8 @@ BEGIN
 	SELECT count(*), count(DISTINCT (run_id, step)) INTO made, apart
 	FROM bench.effect WHERE run_id BETWEEN first AND last;
 	IF done <> runs OR made <> runs * steps OR apart <> runs * steps THEN
-		RAISE EXCEPTION 'workflow "%": not every step was done exactly once', workflow;
+		RAISE EXCEPTION 'workflow "%": not every step was done exactly once: % of % runs completed, % effects, % of them apart, expected %',
+			workflow, done, runs, made, apart, runs * steps;
 	END IF;
 	IF name IS NOT NULL THEN
 		INSERT INTO bench.result VALUES (name, round, runs * steps / seconds);

@@ -137,13 +137,8 @@ load_output(FlowRunRef *run, int step_no)
 	FlowIdentity identity;
 	Datum		value = (Datum) 0;
 	bool		isnull = true;
-	bool		pushed = false;
 
-	if (!ActiveSnapshotSet())
-	{
-		PushActiveSnapshot(GetTransactionSnapshot());
-		pushed = true;
-	}
+	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	FlowIdentityRaise(&identity);
 	if (FlowOutcomeOutput(run->id, step_no, &value, &isnull) && !isnull)
@@ -154,8 +149,7 @@ load_output(FlowRunRef *run, int step_no)
 	run->outputs_state[step_no] = isnull ? 2 : 1;
 	FlowIdentityRestore(&identity);
 	SPI_finish();
-	if (pushed)
-		PopActiveSnapshot();
+	PopActiveSnapshot();
 	MemoryContextSwitchTo(caller);
 }
 

@@ -5,7 +5,7 @@ use warnings;
 use FlowTest;
 use Test::More;
 
-my $node = flow_node('roles', 'flow.workers' => 3);
+my $node = flow_node('roles', 'flow.workers' => 3, 'flow.worker_idle_timeout' => 1);
 my @ann = (extra_params => [ '-U', 'ann' ]);
 my @bob = (extra_params => [ '-U', 'bob' ]);
 my @eve = (extra_params => [ '-U', 'eve' ]);
@@ -71,6 +71,7 @@ $node->safe_psql('postgres', q{CREATE ROLE silent NOLOGIN; GRANT USAGE, CREATE O
 ($code, $out, $err) = $node->psql('postgres', q{SET ROLE silent; SELECT flow_define('mute', ARRAY[flow_step('s', 'SELECT 1')])}, @ann);
 like($err, qr/HINT:.*LOGIN/, 'flow_define says that its owner must be able to log in');
 
+wait_for($node, q{NOT EXISTS (SELECT FROM flow.activity WHERE type = 'worker' AND owner = 'bob')}, 'the worker of bob has left');
 $node->safe_psql('postgres', 'ALTER ROLE bob NOLOGIN');
 $node->safe_psql('postgres', q{SELECT flow_start('of-bob')});
 wait_for($node, q{(SELECT reason FROM flow.stuck) = 'owner cannot log in'}, 'flow.stuck says that the owner cannot log in');
