@@ -21,7 +21,7 @@
 /* Columns of flow_internal.event */
 #define EVENT_COLUMNS	10
 
-static FlowTable events = {.name = "event", .columns = EVENT_COLUMNS};
+static FlowTable events = {.name = "event",.columns = EVENT_COLUMNS};
 static FlowTable event_ids = {.name = "event_id_seq"};
 
 static FlowStatement data_load = {

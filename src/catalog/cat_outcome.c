@@ -21,8 +21,8 @@
 #define OUTCOME_COLUMNS	11
 #define ATTEMPT_COLUMNS	12
 
-static FlowTable outcomes = {.name = "outcome", .columns = OUTCOME_COLUMNS};
-static FlowTable attempts = {.name = "attempt", .columns = ATTEMPT_COLUMNS};
+static FlowTable outcomes = {.name = "outcome",.columns = OUTCOME_COLUMNS};
+static FlowTable attempts = {.name = "attempt",.columns = ATTEMPT_COLUMNS};
 
 static FlowStatement list_of = {
 	.sql = "SELECT run_id, step_no, item_no, status, attempt FROM flow_internal.outcome"

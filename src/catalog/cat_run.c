@@ -21,7 +21,7 @@
 /* Columns of flow_internal.run */
 #define RUN_TABLE_COLUMNS	24
 
-static FlowTable runs = {.name = "run", .columns = RUN_TABLE_COLUMNS};
+static FlowTable runs = {.name = "run",.columns = RUN_TABLE_COLUMNS};
 static FlowTable run_ids = {.name = "run_id_seq"};
 
 static FlowStatement key_reserve = {

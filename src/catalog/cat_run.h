@@ -46,8 +46,8 @@ typedef struct FlowRunRow
 	char	   *key;
 	Oid			started_by;
 	bool		started;
-	ItemPointerData tid;		/* valid while we hold the lock, until the
-								 * row is changed */
+	ItemPointerData tid;		/* valid while we hold the lock, until the row
+								 * is changed */
 } FlowRunRow;
 
 /* How a run ends */

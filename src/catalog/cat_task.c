@@ -22,7 +22,7 @@
 /* Columns of flow_internal.task */
 #define TASK_COLUMNS	13
 
-static FlowTable tasks = {.name = "task", .columns = TASK_COLUMNS};
+static FlowTable tasks = {.name = "task",.columns = TASK_COLUMNS};
 
 /*
  * The joins are written so that there is only one way to plan them: a plan

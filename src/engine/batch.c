@@ -197,7 +197,7 @@ offer_dependents(FlowBatch *batch, FlowItem *item)
 		batch->n_executed < batch->n_claimed;
 	foreach(cell, ready)
 		if (may_inline(batch, run, lfirst(cell), others))
-			offered = lappend(offered, FlowClaimInline(run, lfirst(cell)));
+		offered = lappend(offered, FlowClaimInline(run, lfirst(cell)));
 	batch->inlined = list_concat(offered, batch->inlined);
 }
 

@@ -80,6 +80,8 @@ typedef struct FlowRunRef
 	Datum	   *outputs;		/* by step number: outputs read so far */
 	uint8	   *outputs_state;	/* 0 not read, 1 value, 2 null */
 	List	   *data;			/* of FlowDatum */
+	bool		steered;		/* a step of this batch has paused or
+								 * cancelled it */
 
 	/* the flush's */
 	bool		locked;

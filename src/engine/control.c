@@ -47,6 +47,7 @@ static void require_right(const FlowRunRow *run, FlowControlVerb verb);
 static bool is_there(const FlowRunRow *run, FlowControlVerb verb);
 static bool is_legal(const FlowRunRow *run, FlowControlVerb verb);
 static bool remember(const FlowControl *control, FlowRunRow *run);
+static void note_steered(FlowBatch *batch, const FlowControl *control);
 static void require_legal(const FlowRunRow *run, FlowControlVerb verb);
 static void pause_run(const FlowRunRow *run, const char *reason);
 static void resume_run(const FlowRunRow *run);
@@ -201,7 +202,21 @@ remember(const FlowControl *control, FlowRunRow *run)
 	copy->step = control->step ? pstrdup(control->step) : NULL;
 	batch->controls = lappend(batch->controls, copy);
 	MemoryContextSwitchTo(caller);
+	note_steered(batch, control);
 	return true;
+}
+
+/* A run that one of its own steps stops goes no further in this batch. */
+static void
+note_steered(FlowBatch *batch, const FlowControl *control)
+{
+	FlowRunRef *own = FlowBatchFindRun(batch, control->run_id);
+
+	if (own == NULL || (control->verb != FLOW_CONTROL_PAUSE &&
+						control->verb != FLOW_CONTROL_CANCEL))
+		return;
+	own->steered = true;
+	batch->ends = true;
 }
 
 bool

@@ -85,7 +85,7 @@ touched_runs(FlowBatch *batch, int *n)
 
 	foreach(cell, batch->items)
 		if (is_touched(lfirst(cell)))
-			ids[count++] = ((FlowItem *) lfirst(cell))->key.run_id;
+		ids[count++] = ((FlowItem *) lfirst(cell))->key.run_id;
 	foreach(cell, batch->controls)
 		ids[count++] = ((FlowControl *) lfirst(cell))->run_id;
 

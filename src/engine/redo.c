@@ -19,6 +19,7 @@
 
 #include "engine/redo.h"
 #include "engine/retry.h"
+#include "engine/statement.h"
 #include "engine/watch.h"
 #include "error.h"
 #include "shmem/average.h"
@@ -39,7 +40,7 @@ typedef enum Cause
 static Cause classify(FlowBatch *batch, ErrorData *error, FlowFailure *failure);
 static Cause classify_cancel(FlowBatch *batch, ErrorData *error,
 							 FlowFailure *failure);
-static FlowFailure *failure_of(ErrorData *error);
+static FlowFailure *failure_of(FlowBatch *batch, ErrorData *error);
 static List *isolate(FlowBatch *batch, List *rest);
 static List *with_others(FlowBatch *batch, List *rest);
 static List *repeat_or_record(FlowBatch *batch, FlowFailure *failure,
@@ -58,7 +59,7 @@ static void log_failure(const FlowItem *item, const FlowFailure *failure);
 List *
 FlowRedoPlans(FlowBatch *batch, ErrorData *error, List *rest)
 {
-	FlowFailure *failure = failure_of(error);
+	FlowFailure *failure = failure_of(batch, error);
 	FlowItem   *culprit = batch->current;
 	Cause		cause = classify(batch, error, failure);
 
@@ -140,7 +141,7 @@ classify_cancel(FlowBatch *batch, ErrorData *error, FlowFailure *failure)
 }
 
 static FlowFailure *
-failure_of(ErrorData *error)
+failure_of(FlowBatch *batch, ErrorData *error)
 {
 	FlowFailure *failure = palloc0(sizeof(FlowFailure));
 
@@ -149,6 +150,8 @@ failure_of(ErrorData *error)
 	failure->message = error->message ? error->message : pstrdup("unknown error");
 	failure->detail = error->detail;
 	failure->hint = error->hint;
+	if (batch->current != NULL && error->hint == NULL)
+		failure->hint = unconstify(char *, FlowStatementsHint(batch->current->step, error));
 	failure->context = error->context;
 	return failure;
 }

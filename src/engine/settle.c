@@ -199,8 +199,8 @@ has_failure(const FlowRunRef *run)
 void
 FlowSettleRun(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 {
-	if (FlowRunStatusIsFinal(run->status))
-		return;
+	if (FlowRunStatusIsFinal(run->status) || run->steered)
+		return;					/* whoever resumes it looks again */
 	if (run->failing || has_failure(run))
 	{
 		fail_run(batch, run, changes);

@@ -43,6 +43,10 @@ typedef struct Program
 static dlist_head programs = DLIST_STATIC_INIT(programs);
 static int	n_programs = 0;
 
+/* The statement that is running, or failed last; of "running_step" */
+static const Statement *running = NULL;
+static const FlowStepDef *running_step = NULL;
+
 static Program *find_program(FlowStepDef *step);
 static Program *split(FlowStepDef *step);
 static void drop_program(Program *program);
@@ -61,11 +65,27 @@ FlowStatementsRun(FlowStepDef *step, ParamListInfo params,
 	{
 		Statement  *statement = &program->statements[i];
 
+		running = statement;
+		running_step = step;
 		if (statement->plan == NULL)
 			prepare(step, statement);
 		run(statement, params, i == program->n - 1 ? dest : None_Receiver);
 	}
+	running = NULL;
 	return FlowResultTake(dest, isnull);
+}
+
+const char *
+FlowStatementsHint(const FlowStepDef *step, const ErrorData *error)
+{
+	List	   *raw;
+
+	if (running == NULL || running_step != step)
+		return NULL;
+	raw = raw_parser(running->text, RAW_PARSE_DEFAULT);
+	if (list_length(raw) != 1)
+		return NULL;
+	return FlowNamesHint(step, linitial_node(RawStmt, raw)->stmt, error);
 }
 
 static Program *
@@ -123,6 +143,8 @@ drop_program(Program *program)
 	program->step->program = NULL;
 	dlist_delete(&program->node);
 	n_programs--;
+	if (running_step == program->step)
+		running = NULL;
 	MemoryContextDelete(program->context);
 }
 

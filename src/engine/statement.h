@@ -17,4 +17,11 @@
 extern Datum FlowStatementsRun(FlowStepDef *step, ParamListInfo params,
 							   MemoryContext context, bool *isnull);
 
+/*
+ * A hint for an error of the step that ran last, if it used one of the step's names
+ * where they do not reach; else NULL.
+ */
+extern const char *FlowStatementsHint(const FlowStepDef *step,
+									  const struct ErrorData *error);
+
 #endif							/* FLOW_STATEMENT_H */

@@ -17,8 +17,8 @@
 /* Requests to a scheduler, as bits */
 #define FLOW_ASK_STAFF		0x01	/* there is work and no idle worker */
 #define FLOW_ASK_REFILL		0x02	/* the queue overflowed */
-#define FLOW_ASK_TIMERS		0x04	/* a due time came that is earlier, or
-								 * the ring overflowed */
+#define FLOW_ASK_TIMERS		0x04	/* a due time came that is earlier, or the
+									 * ring overflowed */
 #define FLOW_ASK_EMIT		0x08	/* there are event rows to announce */
 #define FLOW_ASK_SWEEP		0x10	/* look at everything */
 

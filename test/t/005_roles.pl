@@ -75,7 +75,9 @@ wait_for($node, q{NOT EXISTS (SELECT FROM flow.activity WHERE type = 'worker' AN
 $node->safe_psql('postgres', 'ALTER ROLE bob NOLOGIN');
 $node->safe_psql('postgres', q{SELECT flow_start('of-bob')});
 wait_for($node, q{(SELECT reason FROM flow.stuck) = 'owner cannot log in'}, 'flow.stuck says that the owner cannot log in');
+# The next start makes the scheduler look again, before its regular look does
 $node->safe_psql('postgres', 'ALTER ROLE bob LOGIN');
+$node->safe_psql('postgres', q{SELECT flow_start('of-bob')});
 wait_for_end($node, 'its run goes on when it can');
 
 $node->stop;

@@ -37,8 +37,8 @@ is_consistent($node, 'each step ran exactly once and in order');
 $node->safe_psql('postgres', q{SELECT flow_start('alone') FROM generate_series(1, 100)}, extra_params => [ '-U', 'shop' ]);
 foreach (1 .. 5)
 {
-	$node->safe_psql('postgres', q{SELECT flow_pause(id) FROM flow.run WHERE status = 'running' AND id % 2 = 0});
-	$node->safe_psql('postgres', q{SELECT flow_resume(id) FROM flow.run WHERE status = 'paused'});
+	steer($node, 'flow_pause', q{SELECT id FROM flow.run WHERE status = 'running' AND id % 2 = 0});
+	steer($node, 'flow_resume', q{SELECT id FROM flow.run WHERE status = 'paused'});
 }
 wait_for_end($node, 'paused and resumed runs ended');
 is(value($node, q{SELECT status, count(*) FROM flow.run GROUP BY status}), 'completed|400', '... completed');

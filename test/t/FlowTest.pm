@@ -13,7 +13,7 @@ use Test::More;
 
 our @EXPORT = qw(
   flow_node flow_owner flow_audit audited
-  wait_for wait_for_end problems is_consistent value);
+  wait_for wait_for_end problems is_consistent value steer);
 
 # A server that has flow preloaded and created in the database postgres;
 # further lines of configuration in %conf
@@ -109,6 +109,22 @@ sub wait_for_end
 
 	return wait_for($node,
 		q{NOT EXISTS (SELECT FROM flow_internal.task)}, $what);
+}
+
+# Calls a control function for every run of a query (of ids), passing over those
+# that have ended meanwhile; returns how many calls answered true
+sub steer
+{
+	my ($node, $function, $runs) = @_;
+
+	$node->safe_psql('postgres', qq{
+		CREATE OR REPLACE FUNCTION try_$function(run_no bigint) RETURNS boolean LANGUAGE plpgsql AS \$\$
+		BEGIN
+			RETURN $function(run_no);
+		EXCEPTION WHEN SQLSTATE 'WF001' THEN
+			RETURN false;
+		END \$\$});
+	return value($node, "SELECT count(*) FROM ($runs) AS runs (run_no) WHERE try_$function(run_no)");
 }
 
 # What the checker finds
