@@ -26,7 +26,6 @@
 #include "catalog/cat_workflow.h"
 #include "define/access.h"
 #include "define/check.h"
-#include "define/definefuncs.h"
 #include "define/workflow.h"
 
 #define CHECK_COLUMNS	6

@@ -14,7 +14,6 @@
 #include "utils/array.h"
 
 #include "define/graph.h"
-#include "define/graphfuncs.h"
 
 PG_FUNCTION_INFO_V1(flow_test_graph_order);
 PG_FUNCTION_INFO_V1(flow_test_graph_levels);

@@ -11,7 +11,6 @@
 #include "fmgr.h"
 
 #include "define/access.h"
-#include "report/reportfuncs.h"
 
 PG_FUNCTION_INFO_V1(flow_raise_unknown_run);
 

@@ -18,7 +18,6 @@
 #include "report/cron.h"
 #include "report/cronspec.h"
 #include "report/schedule.h"
-#include "report/schedulefuncs.h"
 
 PG_FUNCTION_INFO_V1(flow_schedule);
 PG_FUNCTION_INFO_V1(flow_unschedule);

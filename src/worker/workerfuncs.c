@@ -18,7 +18,6 @@
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
 #include "shmem/wake.h"
-#include "worker/workerfuncs.h"
 
 #define PROCESS_COLUMNS	10
 
