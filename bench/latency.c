@@ -2,16 +2,17 @@
  * latency.c
  *	  A client's view of latency on an idle server.
  *
- * Measures, in turn and from the client's side: a one-step run, from
- * flow_start sent to flow_await returned (two statements, two
- * transactions); a bare durable commit; a NOTIFY from one connection to
- * another and back.  The last two are what the first is to be compared with.
+ * Measures one of three things from the client's side: a run, from
+ * flow_start sent to flow_await returned (two statements, two transactions);
+ * a bare durable commit; a NOTIFY from one connection to another and back.
+ * The last two are what the first is to be compared with.
  *
  * Between two measurements it sleeps, so that each one finds a server that
- * has gone quiet.  Prints one line per measurement: name, number, p50, p99
- * and the longest, in milliseconds.
+ * has gone quiet.  The first WARM_UP are not counted.  Prints p50, p99 and the
+ * longest, in milliseconds.
  *
- * Usage: latency WORKFLOW COUNT (connects by the usual PG* variables)
+ * Usage: latency run|commit|notify COUNT WARM_UP [WORKFLOW]
+ * (connects by the usual PG* variables)
  *-------------------------------------------------------------------------
  */
 #include <poll.h>
@@ -23,7 +24,6 @@
 
 #include <libpq-fe.h>
 
-#define WARM_UP			20
 #define PAUSE_US		10000	/* between measurements */
 #define REPLY_MS		5000	/* a notification must come within this */
 
@@ -88,27 +88,27 @@ wait_for_notification(PGconn *conn)
 }
 
 static void
-one_step_run(void)
+run(void)
 {
 	const char *name[] = {workflow};
-	char	   *run = execute(here, PQexecPrepared(here, "start", 1, name, NULL, NULL, 0));
-	const char *id[] = {run};
+	char	   *number = execute(here, PQexecPrepared(here, "start", 1, name, NULL, NULL, 0));
+	const char *id[] = {number};
 	char	   *status = execute(here, PQexecPrepared(here, "await", 1, id, NULL, NULL, 0));
 
 	if (status == NULL || strcmp(status, "completed") != 0)
 		die("a run did not complete", NULL);
 	free(status);
-	free(run);
+	free(number);
 }
 
 static void
-durable_commit(void)
+commit(void)
 {
 	free(execute(here, PQexecPrepared(here, "commit", 0, NULL, NULL, NULL, 0)));
 }
 
 static void
-notify_round_trip(void)
+notify(void)
 {
 	free(execute(here, PQexec(here, "NOTIFY bench_there")));
 	wait_for_notification(there);
@@ -135,13 +135,13 @@ compare(const void *a, const void *b)
 }
 
 static void
-measure(const char *what, void (*action) (void), int count)
+measure(void (*action) (void), int count, int warm_up)
 {
 	double	   *taken = calloc(count, sizeof(double));
 
 	if (taken == NULL)
 		die("out of memory", NULL);
-	for (int i = -WARM_UP; i < count; i++)
+	for (int i = -warm_up; i < count; i++)
 	{
 		double		start;
 
@@ -152,34 +152,46 @@ measure(const char *what, void (*action) (void), int count)
 			taken[i] = now_ms() - start;
 	}
 	qsort(taken, count, sizeof(double), compare);
-	printf("%s %d %.3f %.3f %.3f\n", what, count, taken[(count - 1) / 2],
+	printf("%.3f %.3f %.3f\n", taken[(count - 1) / 2],
 		   taken[(count - 1) * 99 / 100], taken[count - 1]);
 	free(taken);
 }
 
-int
-main(int argc, char **argv)
+static void
+prepare_all(void)
 {
-	int			count = argc == 3 ? atoi(argv[2]) : 0;
-
-	if (count <= 0)
-	{
-		fprintf(stderr, "usage: latency WORKFLOW COUNT\n");
-		return 2;
-	}
-	workflow = argv[1];
 	here = connect_or_die();
 	there = connect_or_die();
 	free(execute(here, PQexec(here, "LISTEN bench_here")));
 	free(execute(there, PQexec(there, "LISTEN bench_there")));
 	prepare("start", "SELECT flow_start($1)");
-	prepare("await", "SELECT status FROM flow_await($1, '5 s')");
+	prepare("await", "SELECT status FROM flow_await($1, '30 s')");
 	prepare("commit", "INSERT INTO bench.effect (run_id, step) VALUES (0, 0)");
+}
 
-	measure("one_step_run", one_step_run, count);
-	measure("durable_commit", durable_commit, count);
-	measure("notify_round_trip", notify_round_trip, count);
+int
+main(int argc, char **argv)
+{
+	static const struct
+	{
+		const char *name;
+		void		(*action) (void);
+	}			known[] = {{"run", run}, {"commit", commit}, {"notify", notify}};
+	void		(*action) (void) = NULL;
 
+	for (int i = 0; argc >= 4 && i < 3; i++)
+	{
+		if (strcmp(argv[1], known[i].name) == 0)
+			action = known[i].action;
+	}
+	workflow = argc > 4 ? argv[4] : NULL;
+	if (action == NULL || atoi(argv[2]) <= 0 || (action == run && workflow == NULL))
+	{
+		fprintf(stderr, "usage: latency run|commit|notify COUNT WARM_UP [WORKFLOW]\n");
+		return 2;
+	}
+	prepare_all();
+	measure(action, atoi(argv[2]), atoi(argv[3]));
 	PQfinish(there);
 	PQfinish(here);
 	return 0;

@@ -12,40 +12,48 @@ INSERT INTO label VALUES
 	('insert-4',    11, 'one-row INSERT, 4 clients', 'commits/s', 'insert'),
 	('start-4-off', 12, 'flow_start, 4 clients, engine off', 'commits/s', 'insert'),
 	('start-4',     13, 'flow_start, 4 clients, engine running', 'commits/s', 'insert'),
-	('chain-1000-cold', 21, 'one chain of 1 000 steps, the first', 'ms', NULL),
-	('chain-1000',  22, 'one chain of 1 000 steps', 'ms', NULL),
-	('one_step_run',      31, 'one-step run, flow_start to flow_await', 'ms', 'latency'),
-	('durable_commit',    32, 'a bare durable commit', 'ms', 'latency'),
-	('notify_round_trip', 33, 'a NOTIFY round trip', 'ms', 'latency');
+	('chain-1000-cold',   31, 'one chain of 1 000 steps, the first', 'ms', 'latency'),
+	('chain-1000',        32, 'one chain of 1 000 steps', 'ms', 'latency'),
+	('one-step-run',      33, 'one-step run, flow_start to flow_await', 'ms', 'latency'),
+	('durable-commit',    34, 'a bare durable commit', 'ms', 'latency'),
+	('notify-round-trip', 35, 'a NOTIFY round trip', 'ms', 'latency');
 
 CREATE TEMP VIEW middle AS
 SELECT name, percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS median,
 	   min(value) AS least, max(value) AS most
 FROM bench.result GROUP BY name;
 
+-- A ratio is made within a round, from what was measured close together
+CREATE TEMP VIEW ratio AS
+SELECT r.name, b.name AS base, percentile_cont(0.5) WITHIN GROUP (ORDER BY r.value / b.value) AS median
+FROM bench.result r JOIN bench.result b USING (round)
+WHERE b.name IN ('floor-2', 'commit-2', 'insert-4')
+GROUP BY r.name, b.name;
+
 \pset footer off
 \pset null ''
 \echo
 \echo Throughput
-SELECT label AS "what", unit, round(median) AS median, round(least) AS least, round(most) AS most,
-	   round((median / (SELECT median FROM middle WHERE name = 'floor-2'))::numeric, 3) AS "of the floor",
-	   round((median / (SELECT median FROM middle WHERE name = 'commit-2'))::numeric, 2) AS "x one commit per step"
-FROM label JOIN middle USING (name) WHERE base = 'floor' ORDER BY sort;
+SELECT label AS "what", unit, round(m.median) AS median, round(least) AS least, round(most) AS most,
+	   round(f.median::numeric, 3) AS "of the floor",
+	   round(c.median::numeric, 2) AS "x one commit per step"
+FROM label JOIN middle m USING (name)
+	JOIN ratio f ON f.name = label.name AND f.base = 'floor-2'
+	JOIN ratio c ON c.name = label.name AND c.base = 'commit-2'
+WHERE label.base = 'floor' ORDER BY sort;
 
 \echo Starting
-SELECT label AS "what", unit, round(median) AS median, round(least) AS least, round(most) AS most,
-	   round((median / (SELECT median FROM middle WHERE name = 'insert-4'))::numeric, 3) AS "of a one-row INSERT"
-FROM label JOIN middle USING (name) WHERE base = 'insert' ORDER BY sort;
-
-\echo One long run
-SELECT label AS "what", unit, round(median) AS median, round(least) AS least, round(most) AS most
-FROM label JOIN middle USING (name) WHERE base IS NULL ORDER BY sort;
+SELECT label AS "what", unit, round(m.median) AS median, round(least) AS least, round(most) AS most,
+	   round(i.median::numeric, 3) AS "of a one-row INSERT"
+FROM label JOIN middle m USING (name)
+	JOIN ratio i ON i.name = label.name AND i.base = 'insert-4'
+WHERE label.base = 'insert' ORDER BY sort;
 
 \echo Latency on an idle server
 SELECT label AS "what", unit, round(p50.median::numeric, 2) AS p50, round(p99.median::numeric, 2) AS p99,
-	   round(longest.median::numeric, 2) AS longest
+	   round(longest.most::numeric, 2) AS longest
 FROM label
 	JOIN middle p50 ON p50.name = label.name || ' p50'
 	JOIN middle p99 ON p99.name = label.name || ' p99'
 	JOIN middle longest ON longest.name = label.name || ' longest'
-WHERE base = 'latency' ORDER BY sort;
+WHERE label.base = 'latency' ORDER BY sort;

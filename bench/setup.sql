@@ -83,10 +83,19 @@ BEGIN
 	CALL bench.wait(0, last);
 END $$;
 
+-- Whether each completed run of a workflow has one effect of each of its steps
+CREATE FUNCTION bench.exactly_once(workflow text) RETURNS boolean LANGUAGE sql AS $$
+	SELECT coalesce(bool_and(made = steps AND apart = steps), true)
+	FROM (SELECT r.steps, count(e.run_id) AS made, count(DISTINCT e.step) AS apart
+		  FROM flow.run r LEFT JOIN bench.effect e ON e.run_id = r.id
+		  WHERE r.workflow = exactly_once.workflow
+		  AND r.id >= (SELECT min(run_id) FROM bench.effect WHERE run_id > 0)
+		  GROUP BY r.id, r.steps) x
+$$;
+
 -- Starts runs in one transaction and notes the steps per second from just
--- before its commit until the last of them has finished; with a null name,
--- the seconds are returned only.
-CREATE PROCEDURE bench.measure(workflow text, runs int, steps int, name text, round int, INOUT seconds float8 DEFAULT NULL)
+-- before its commit until the last of them has finished.
+CREATE PROCEDURE bench.measure(workflow text, runs int, steps int, round int)
 LANGUAGE plpgsql AS $$
 DECLARE
 	first bigint;
@@ -95,6 +104,7 @@ DECLARE
 	done  bigint;
 	made  bigint;
 	apart bigint;
+	seconds float8;
 BEGIN
 	TRUNCATE bench.effect;
 	SELECT min(run), max(run) INTO first, last
@@ -111,7 +121,5 @@ BEGIN
 		RAISE EXCEPTION 'workflow "%": not every step was done exactly once: % of % runs completed, % effects, % of them apart, expected %',
 			workflow, done, runs, made, apart, runs * steps;
 	END IF;
-	IF name IS NOT NULL THEN
-		INSERT INTO bench.result VALUES (name, round, runs * steps / seconds);
-	END IF;
+	INSERT INTO bench.result VALUES (workflow, round, runs * steps / seconds);
 END $$;

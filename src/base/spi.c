@@ -38,6 +38,7 @@ static uint64
 execute(FlowStatement *statement, Datum *values, const bool *nulls,
 		bool read_only)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	char		flags[FLOW_STATEMENT_MAX_ARGS];
 	int			code;
 
@@ -48,6 +49,7 @@ execute(FlowStatement *statement, Datum *values, const bool *nulls,
 			flags[i] = nulls[i] ? 'n' : ' ';
 	code = SPI_execute_plan(statement->plan, values, nulls ? flags : NULL,
 							read_only, 0);
+	MemoryContextSwitchTo(caller);	/* SPI leaves its own current */
 	if (code != statement->expect)
 		elog(ERROR, "unexpected result %s of statement: %s",
 			 SPI_result_code_string(code), statement->sql);

@@ -29,7 +29,7 @@ typedef struct FlowStatement
  * SPI_freetuptable() as soon as it has copied what it needs.  nulls is NULL
  * or an array of bool, one per argument.  Must be connected to SPI, raised
  * (FlowIdentityRaise), and in a transaction.  Any result code but the
- * expected one is an error.
+ * expected one is an error.  The memory context stays what it was.
  */
 extern uint64 FlowStatementExecute(FlowStatement *statement, Datum *values,
 								   const bool *nulls);

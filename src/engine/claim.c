@@ -22,7 +22,8 @@ static void add_item(FlowBatch *batch, const FlowTaskRow *row);
 static FlowRunRef *run_of(FlowBatch *batch, const FlowTaskRow *row);
 static FlowRunRef *make_run(const FlowTaskRow *row);
 static void note_whole(FlowRunRef *run);
-static void note_unclaimed(FlowBatch *batch, const FlowTaskRow *rows, int n);
+static void note_unclaimed(FlowBatch *batch, Oid owner, const FlowTaskRow *rows,
+						   int n);
 static void note_ends(FlowBatch *batch, List *outcomes);
 
 void
@@ -38,7 +39,7 @@ FlowClaimKeys(FlowBatch *batch)
 	FlowIdentityRaise(&identity);
 	n = FlowTaskClaim(plan->keys, plan->n_keys, owner, &rows);
 	if (n < plan->n_keys)
-		note_unclaimed(batch, rows, n);
+		note_unclaimed(batch, owner, rows, n);
 	FlowIdentityRestore(&identity);
 	for (int i = 0; i < n; i++)
 		add_item(batch, &rows[i]);
@@ -162,7 +163,7 @@ note_whole(FlowRunRef *run)
 
 /* Both lists are in the order of the keys. */
 static void
-note_unclaimed(FlowBatch *batch, const FlowTaskRow *rows, int n)
+note_unclaimed(FlowBatch *batch, Oid owner, const FlowTaskRow *rows, int n)
 {
 	FlowPlan   *plan = batch->plan;
 	FlowStepKey *missing = palloc(sizeof(FlowStepKey) * plan->n_keys);
@@ -178,7 +179,8 @@ note_unclaimed(FlowBatch *batch, const FlowTaskRow *rows, int n)
 			missing[n_missing++] = plan->keys[i];
 	}
 	caller = MemoryContextSwitchTo(batch->plan_context);
-	batch->unclaimed = FlowTaskPeek(missing, n_missing, GetUserId());
+	batch->unclaimed = list_concat(batch->unclaimed,
+								   FlowTaskPeek(missing, n_missing, owner));
 	MemoryContextSwitchTo(caller);
 }
 

@@ -155,6 +155,7 @@ drop_program(Program *program)
 static void
 prepare(FlowStepDef *step, Statement *statement)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	SPIPrepareOptions options;
 	SPIPlanPtr	plan;
 
@@ -167,11 +168,13 @@ prepare(FlowStepDef *step, Statement *statement)
 		refuse(SPI_result);
 	SPI_keepplan(plan);
 	statement->plan = plan;
+	MemoryContextSwitchTo(caller);	/* SPI leaves its own current */
 }
 
 static void
 run(Statement *statement, ParamListInfo params, DestReceiver *dest)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	SPIExecuteOptions options;
 	int			code;
 
@@ -182,6 +185,7 @@ run(Statement *statement, ParamListInfo params, DestReceiver *dest)
 	if (code < 0)
 		refuse(code);
 	SPI_freetuptable(SPI_tuptable);
+	MemoryContextSwitchTo(caller);
 }
 
 static void

@@ -87,7 +87,7 @@ static void return_places(FlowLaneInfo *lane);
 static StaffRole *find_role(Oid role);
 static int	compare_lanes(const void *a, const void *b);
 static bool serve(const FlowLaneInfo *lane, TimestampTz now);
-static bool needs_worker(const FlowLaneInfo *lane, TimestampTz now);
+static int	workers_needed(const FlowLaneInfo *lane, TimestampTz now);
 static bool may_work(StaffRole *role, TimestampTz now);
 static void check_body(int64 home, void *arg);
 static void check_role(StaffCheck *check, Form_pg_authid role);
@@ -268,8 +268,9 @@ static bool
 serve(const FlowLaneInfo *lane, TimestampTz now)
 {
 	StaffRole  *role = find_role(lane->role);
+	int			needed = workers_needed(lane, now);
 
-	if (!needs_worker(lane, now))
+	if (needed == 0)
 		return true;
 	if (lane->workers > 0 && FlowDatabaseWanted() > 0)
 		return true;
@@ -280,29 +281,45 @@ serve(const FlowLaneInfo *lane, TimestampTz now)
 	}
 	if (FlowWorkers == 0 || n_staff == STAFF_MAX || !may_work(role, now))
 		return true;
-	return start_worker(lane, now);
+	if (!start_worker(lane, now))
+		return false;
+	while (--needed > 0 && n_staff < STAFF_MAX &&
+		   FlowQueueWorkerTotal() < FlowWorkers)
+		if (!start_worker(lane, now))
+			break;
+	return true;
 }
 
-static bool
-needs_worker(const FlowLaneInfo *lane, TimestampTz now)
+/*
+ * The first worker comes at once; further ones when an entry has waited for a
+ * while, then one for each.
+ */
+static int
+workers_needed(const FlowLaneInfo *lane, TimestampTz now)
 {
 	TimestampTz patience;
 
-	if (lane->entries == 0 || lane->starting > 0)
-		return false;
+	if (lane->entries <= lane->starting)
+		return 0;
 	if (lane->idle > 0)
 	{
 		(void) FlowQueueWake(lane->lane, lane->entries);
-		return false;
+		return 0;
 	}
-	if (lane->workers == 0)
-		return true;
+	if (lane->workers + lane->starting == 0)
+	{
+		wake_at(TimestampTzPlusMilliseconds(now, STAFF_PATIENCE));
+		return 1;
+	}
 	if (FlowQueueWorkerTotal() >= FlowWorkers)
-		return false;
+		return 0;
 	patience = TimestampTzPlusMilliseconds(lane->oldest, STAFF_PATIENCE);
 	if (patience > now)
+	{
 		wake_at(patience);
-	return patience <= now;
+		return 0;
+	}
+	return lane->entries - lane->starting;
 }
 
 /* May this role have a worker?  If not, says so once. */
