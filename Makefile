@@ -3,6 +3,9 @@
 # `make help` says what can be made.  The list of objects below is the table
 # of contents of src/.
 
+# Scripts ask make for variables: their answers must stay free of messages
+MAKEFLAGS += --no-print-directory
+
 MODULE_big = flow
 EXTENSION = flow
 EXTVERSION = 0.1.0
@@ -116,10 +119,6 @@ SQL_FRAGMENTS = \
 	sql/final.sql.in
 
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
-
-# Objects and fragments that are not there are left out
-OBJS := $(patsubst %.c,%.o,$(wildcard $(OBJS:.o=.c)))
-SQL_FRAGMENTS := $(wildcard $(SQL_FRAGMENTS))
 
 # test/sql, test/specs and test/t; inputs there, outputs in expected/
 REGRESS = \

@@ -43,6 +43,7 @@ typedef struct FlowControl
 	int64		run_id;
 	char	   *reason;
 	char	   *step;			/* retry: this one only; NULL: all */
+	Oid			by;				/* who asked; invalid: the engine */
 } FlowControl;
 
 /* A value of flow_set, not yet written */

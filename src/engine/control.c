@@ -61,8 +61,7 @@ static void forget_ends(const FlowRunRow *run, const FlowStepDef *only,
 static const FlowStepDef *step_to_retry(const FlowRunRow *run, const char *step);
 static void add_task(const FlowRunRow *run, int step_no, int attempt,
 					 FlowChanges *changes);
-static void add_event(const FlowRunRow *run, FlowControlVerb verb,
-					  const char *reason);
+static void add_event(const FlowRunRow *run, const FlowControl *control);
 static void announce_ready(const FlowRunRow *run);
 
 bool
@@ -83,6 +82,7 @@ FlowControlRequest(FlowControlVerb verb, int64 run_id, const char *reason,
 	control.run_id = run_id;
 	control.reason = unconstify(char *, reason);
 	control.step = unconstify(char *, step);
+	control.by = GetUserId();
 	if (FlowContextItem() != NULL)
 		return remember(&control, &run);
 
@@ -247,7 +247,7 @@ FlowControlApply(const FlowControl *control, bool lenient)
 			retry_run(run, control->step);
 			break;
 	}
-	add_event(run, control->verb, control->reason);
+	add_event(run, control);
 	return true;
 }
 
@@ -446,14 +446,15 @@ add_task(const FlowRunRow *run, int step_no, int attempt, FlowChanges *changes)
 }
 
 static void
-add_event(const FlowRunRow *run, FlowControlVerb verb, const char *reason)
+add_event(const FlowRunRow *run, const FlowControl *control)
 {
 	FlowEventRow event;
 
 	if (!run->notify)
 		return;
-	event = FlowRunEvent(run->id, run->workflow_id, run->key, verbs[verb].event);
-	event.reason = reason;
+	event = FlowRunEvent(run->id, run->workflow_id, run->key,
+						 verbs[control->verb].event, control->by);
+	event.reason = control->reason;
 	FlowEventInsert(&event, 1);
 	FlowWakeNoteEvents();
 }

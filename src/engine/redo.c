@@ -132,12 +132,12 @@ classify_cancel(FlowBatch *batch, ErrorData *error, FlowFailure *failure)
 		case FLOW_WATCH_NONE:
 			break;
 	}
+	if (culprit != NULL &&
+		FlowSlotTakeInterrupt(culprit->key.run_id) != FLOW_INTERRUPT_NONE)
+		return CAUSE_AGAIN;
 	if (batch->scope == FLOW_GUARD_SUBTRANSACTION)
 		ReThrowError(error);	/* the client's own */
-	if (culprit == NULL)
-		return CAUSE_AGAIN;
-	return FlowSlotTakeInterrupt(culprit->key.run_id) == FLOW_INTERRUPT_NONE
-		? CAUSE_STEP : CAUSE_AGAIN;
+	return culprit == NULL ? CAUSE_AGAIN : CAUSE_STEP;
 }
 
 static FlowFailure *

@@ -69,7 +69,7 @@ FlowRunRequire(int64 run_id, FlowRunStatus from, FlowRunStatus to,
 
 FlowEventRow
 FlowRunEvent(int64 run_id, int32 workflow_id, const char *key,
-			 const char *status)
+			 const char *status, Oid by)
 {
 	FlowEventRow event;
 
@@ -79,7 +79,7 @@ FlowRunEvent(int64 run_id, int32 workflow_id, const char *key,
 	event.key = key;
 	event.status = status;
 	event.at = GetCurrentTimestamp();
-	event.by_role = GetUserNameFromId(GetSessionUserId(), true);
+	event.by_role = OidIsValid(by) ? GetUserNameFromId(by, true) : NULL;
 	return event;
 }
 

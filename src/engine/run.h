@@ -22,11 +22,13 @@ extern void FlowRunRequire(int64 run_id, FlowRunStatus from, FlowRunStatus to,
 						   const char *verb);
 
 /*
- * An event of a run, ready to be inserted: at the current time, by the
- * session's role.  Allocated in the current memory context.
+ * An event of a run, ready to be inserted: at the current time, caused by that
+ * role, or by the engine if it is invalid.  Allocated in the current memory
+ * context.
  */
 extern FlowEventRow FlowRunEvent(int64 run_id, int32 workflow_id,
-								 const char *key, const char *status);
+								 const char *key, const char *status,
+								 Oid by);
 
 /* The error of a run or a step as jsonb; texts may be NULL. */
 struct FlowFailure;

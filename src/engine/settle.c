@@ -150,7 +150,8 @@ start_run(FlowItem *item, FlowChanges *changes)
 	run->status = FLOW_RUN_RUNNING;
 	if (!run->notify)
 		return;
-	event = FlowRunEvent(run->id, run->workflow_id, run->key, "started");
+	event = FlowRunEvent(run->id, run->workflow_id, run->key, "started",
+						 InvalidOid);
 	FlowRowsAdd(&changes->events, &event);
 }
 
@@ -408,7 +409,7 @@ finish_run(FlowRunRef *run, FlowRunStatus status, FlowChanges *changes)
 	if (run->notify)
 	{
 		FlowEventRow event = FlowRunEvent(run->id, run->workflow_id, run->key,
-										  FlowRunStatusName(status));
+										  FlowRunStatusName(status), InvalidOid);
 
 		FlowRowsAdd(&changes->events, &event);
 	}

@@ -49,7 +49,7 @@ static void insert_run(const FlowStart *start, const FlowWorkflow *workflow,
 static void insert_tasks(const FlowStart *start, const FlowWorkflow *workflow,
 						 FlowDefinition *definition, int64 run_id);
 static void insert_event(const FlowWorkflow *workflow, const FlowStart *start,
-						 int64 run_id);
+						 int64 run_id, Oid caller);
 static bool starts_later(const FlowStart *start);
 static void warn_without_workers(void);
 
@@ -84,7 +84,7 @@ FlowRunStart(const FlowStart *start)
 		insert_run(start, &workflow, definition, run_id, identity.user);
 		insert_tasks(start, &workflow, definition, run_id);
 		if (strcmp(workflow.notify, "none") != 0 && !starts_later(start))
-			insert_event(&workflow, start, run_id);
+			insert_event(&workflow, start, run_id, identity.user);
 	}
 	FlowIdentityRestore(&identity);
 	warn_without_workers();
@@ -321,9 +321,11 @@ insert_tasks(const FlowStart *start, const FlowWorkflow *workflow,
 }
 
 static void
-insert_event(const FlowWorkflow *workflow, const FlowStart *start, int64 run_id)
+insert_event(const FlowWorkflow *workflow, const FlowStart *start, int64 run_id,
+			 Oid caller)
 {
-	FlowEventRow event = FlowRunEvent(run_id, workflow->id, start->key, "started");
+	FlowEventRow event = FlowRunEvent(run_id, workflow->id, start->key,
+									  "started", caller);
 
 	FlowEventInsert(&event, 1);
 	FlowWakeNoteEvents();

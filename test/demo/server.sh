@@ -3,7 +3,8 @@
 #   server_install DIR  a private installation of the server with this tree's
 #                       flow in it; sets pg_bin to its programs
 #   server_start DIR    initdb and start, with the settings of standard input
-#   server_stop DIR     stop it, if it was started
+#   server_stop DIR [CODE]  stop it, if it was started; with an exit code that is
+#                       not 0, show the end of its log
 #   sql ...             psql, as the superuser unless PGUSER says otherwise
 #
 # DIR is created, and removed, by the caller.  The server listens on a Unix
@@ -47,11 +48,15 @@ server_stop()
 {
 	local dir=$1
 
+	case ${2:-0} in
+		0 | 130) ;;
+		*) tail -n 20 "$dir/server.log" >&2 || true ;;
+	esac
 	[ ! -f "$dir/data/postmaster.pid" ] ||
 		(cd / && as_server "$pg_bin/pg_ctl" -D "$dir/data" -m immediate -s stop) || true
 }
 
 sql()
 {
-	"$pg_bin/psql" -X -q -v ON_ERROR_STOP=1 "$@"
+	"$pg_bin/psql" -X -q -P pager=off -v ON_ERROR_STOP=1 "$@"
 }

@@ -194,7 +194,7 @@ ROLLBACK;
 
 -- Refused
 SELECT flow_drain(skip_time => true);
-SELECT flow_drain(0);
+SELECT flow_drain(-1);
 CREATE ROLE drain_other;
 GRANT USAGE ON SCHEMA flow TO drain_other;
 SELECT flow_start('drain-sinks') AS run \gset
