@@ -13,6 +13,7 @@
 #include "jit/jit.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
+#include "postmaster/bgworker.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
 #include "utils/rls.h"
@@ -45,8 +46,8 @@ FlowIdentityRaise(FlowIdentity *saved)
 		pin("enable_nestloop", "on");
 	if (jit_enabled)
 		pin("jit", "off");
-	if (LockTimeout != 0)
-		pin("lock_timeout", "0");
+	if (LockTimeout != 0 && MyBgworkerEntry != NULL)
+		pin("lock_timeout", "0");	/* a client's own applies */
 }
 
 void

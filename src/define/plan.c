@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "common/int.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -283,6 +284,16 @@ compile_neighbours(FlowDefinition *definition, const FlowGraph *graph)
 			dependent->deps[dependent->n_deps++] = i + 1;
 		}
 	}
+}
+
+int32
+FlowPlanPriority(const FlowStepDef *step, int32 run_priority)
+{
+	int32		sum;
+
+	if (!pg_add_s32_overflow(run_priority, step->priority, &sum))
+		return sum;
+	return run_priority > 0 ? PG_INT32_MAX : PG_INT32_MIN;
 }
 
 FlowStepDef *

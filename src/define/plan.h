@@ -82,6 +82,9 @@ extern char *FlowPlanSearchPath(const char *stored);
  */
 extern FlowDefinition *FlowPlanLookup(int32 definition_id);
 
+/* The priority of a step in a run: the sum of both. */
+extern int32 FlowPlanPriority(const FlowStepDef *step, int32 run_priority);
+
 /* The step of that name, or NULL. */
 extern FlowStepDef *FlowPlanFindStep(const FlowDefinition *definition,
 									 const char *name);

@@ -42,8 +42,6 @@ FlowAwait(int64 run_id, TimestampTz until)
 
 	if (FlowContextItem() != NULL)
 		refuse(run_id, "A step cannot wait for a run: its worker may be the one that has to run it.");
-	if (FlowWakeHasReady())
-		require_waitable(run_id);
 	if (waiters != NULL)
 		ConditionVariablePrepareToSleep(waiters);
 	if (!is_over(run_id))

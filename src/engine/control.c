@@ -76,7 +76,6 @@ FlowControlRequest(FlowControlVerb verb, int64 run_id, const char *reason,
 	FlowAccessRequireUse();
 	load_run(run_id, &run);
 	require_right(&run, verb);
-
 	memset(&control, 0, sizeof(control));
 	control.verb = verb;
 	control.run_id = run_id;
@@ -90,6 +89,15 @@ FlowControlRequest(FlowControlVerb verb, int64 run_id, const char *reason,
 	changed = FlowControlApply(&control, false);
 	FlowIdentityRestore(&identity);
 	return changed;
+}
+
+void
+FlowControlRequireRight(FlowControlVerb verb, int64 run_id)
+{
+	FlowRunRow	run;
+
+	load_run(run_id, &run);
+	require_right(&run, verb);
 }
 
 /* A run that one may not see does not exist for one. */
@@ -342,7 +350,7 @@ retry_run(const FlowRunRow *run, const char *step)
 	FlowChangesInit(&changes);
 	forget_ends(run, only, &changes);
 	add_task(run, FLOW_STEP_RUN, 0, &changes);
-	FlowRunSetRetried(run->id);
+	FlowRunSetRetried(run->id, only != NULL);
 	FlowChangesWrite(&changes);
 	announce_ready(run);
 }
@@ -413,6 +421,13 @@ forget_ends(const FlowRunRow *run, const FlowStepDef *only,
 						only->name, run->id),
 				 errdetail("It has completed."),
 				 errhint("Name a step that failed or was cancelled, or none for all of them.")));
+	if (only && !FlowReadyIs(only, ended))
+		ereport(ERROR,
+				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
+				 errmsg("step \"%s\" of run " INT64_FORMAT " cannot be retried alone",
+						only->name, run->id),
+				 errdetail("A step that it depends on has not completed."),
+				 errhint("Use flow_retry() without a step.")));
 	FlowOutcomeForget(run->id, only ? only->no : 0);
 	foreach(cell, forgotten)
 	{
@@ -437,7 +452,8 @@ add_task(const FlowRunRow *run, int step_no, int attempt, FlowChanges *changes)
 	row.definition_id = run->definition_id;
 	row.priority = run->priority;
 	if (step_no != FLOW_STEP_RUN)
-		row.priority += definition->steps[step_no - 1].priority;
+		row.priority = FlowPlanPriority(&definition->steps[step_no - 1],
+										run->priority);
 	row.status = FLOW_STEP_READY;
 	row.attempt = attempt;
 	row.attempt_base = attempt;

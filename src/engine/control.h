@@ -17,6 +17,9 @@
 extern bool FlowControlRequest(FlowControlVerb verb, int64 run_id,
 							   const char *reason, const char *step);
 
+/* Raises unless the current user may do that to the run. */
+extern void FlowControlRequireRight(FlowControlVerb verb, int64 run_id);
+
 /*
  * Does it: locks the run, changes it, and notes for the commit whom to tell.
  * With "lenient", what the run's state does not allow is no error but false.

@@ -20,8 +20,10 @@
 #include "engine/batch.h"
 #include "engine/context.h"
 #include "engine/drain.h"
+#include "guc.h"
 #include "shmem/slot.h"
 
+static void require_enabled(void);
 static void require_run(int64 run_id);
 static List *select_ready(int64 run_id, int limit, bool skip_time);
 static int	run_batch(List *ready, int max_steps, bool *stuck);
@@ -41,6 +43,7 @@ FlowDrain(int64 run_id, int max_steps, bool skip_time)
 				 errmsg("flow_drain cannot be called inside a step"),
 				 errdetail("The step belongs to a batch that would wait for itself."),
 				 errhint("Let the workers run what the step has started.")));
+	require_enabled();
 	if (run_id != 0)
 		require_run(run_id);
 
@@ -67,6 +70,24 @@ FlowDrain(int64 run_id, int max_steps, bool skip_time)
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(scratch);
 	return done;
+}
+
+/* What stops the workers stops a client too. */
+static void
+require_enabled(void)
+{
+	if (!FlowEnabled)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("execution of workflows is switched off"),
+				 errdetail("The setting \"flow.enabled\" is off."),
+				 errhint("Switch it on in postgresql.conf and reload the configuration.")));
+	if (superuser() && !FlowAllowSuperuser)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("workflows of superusers do not run"),
+				 errdetail("The setting \"flow.allow_superuser\" is off."),
+				 errhint("Let a role that is no superuser own the workflow.")));
 }
 
 static void

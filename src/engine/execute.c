@@ -97,7 +97,9 @@ check_limits(FlowBatch *batch, FlowItem *item)
 		FlowBatchAbandon(batch, FLOW_VERDICT_OVERRUN);
 	ereport(ERROR,
 			(errcode(ERRCODE_FLOW_STEP_TIMEOUT),
-			 errmsg("step \"%s\" took longer than its time limit", item->step->name)));
+			 errmsg("step \"%s\" took longer than its time limit", item->step->name),
+			 errdetail("The limit is %g ms.", FlowWatchLimit()),
+			 errhint("Give the step a longer timeout, or look at flow.step_timeout and the owner's statement_timeout.")));
 }
 
 /* Microseconds; the least of the step's, the owner's and the server's. */

@@ -187,18 +187,20 @@ look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 	run->failing = row->failing;
 	run->epoch = row->epoch;
 	run->notify = row->notify;
-	if (!over)
-		return;
 	foreach(cell, batch->items)
 	{
 		FlowItem   *item = lfirst(cell);
 
-		if (item->run == run && item->step != NULL)
+		if (item->run != run || item->step == NULL)
+			continue;
+		if (over)
 		{
 			item->status = FLOW_STEP_CANCELLED;
 			item->failure = NULL;
 			item->reason = "the run was cancelled";
 		}
+		else if (item->status == FLOW_STEP_CANCELLED && !run->failing)
+			item->status = FLOW_STEP_READY; /* the run goes on again */
 	}
 }
 
@@ -323,7 +325,7 @@ note_done(FlowBatch *batch)
 		ready->key = item->key;
 		ready->workflow_id = item->run->workflow_id;
 		ready->definition_id = item->run->definition->id;
-		ready->priority = item->run->priority + item->step->priority;
+		ready->priority = FlowPlanPriority(item->step, item->run->priority);
 		batch->left = lappend(batch->left, ready);
 	}
 	MemoryContextSwitchTo(caller);

@@ -128,6 +128,7 @@ classify_cancel(FlowBatch *batch, ErrorData *error, FlowFailure *failure)
 			strcpy(failure->sqlstate, "WF004");
 			failure->message = psprintf("step \"%s\" took longer than its time limit",
 										culprit->step->name);
+			failure->detail = psprintf("The limit is %g ms.", FlowWatchLimit());
 			return CAUSE_STEP;
 		case FLOW_WATCH_NONE:
 			break;

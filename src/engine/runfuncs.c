@@ -37,7 +37,7 @@ PG_FUNCTION_INFO_V1(flow_drop);
 
 static void require_arg(FunctionCallInfo fcinfo, int arg, const char *name);
 static char *text_arg(FunctionCallInfo fcinfo, int arg);
-static TimestampTz time_arg(FunctionCallInfo fcinfo, int arg);
+static TimestampTz time_arg(FunctionCallInfo fcinfo, int arg, const char *name);
 static void require_no_options(FunctionCallInfo fcinfo, int arg);
 static Datum control(FunctionCallInfo fcinfo, FlowControlVerb verb,
 					 const char *reason, const char *step);
@@ -57,11 +57,17 @@ flow_start(PG_FUNCTION_ARGS)
 		? DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")) : PG_GETARG_DATUM(1);
 	start.key = text_arg(fcinfo, 2);
 	start.on_conflict = PG_ARGISNULL(3) ? "return" : text_arg(fcinfo, 3);
-	start.start_at = time_arg(fcinfo, 4);
+	start.start_at = time_arg(fcinfo, 4, "start_at");
 	start.priority = PG_ARGISNULL(5) ? 0 : PG_GETARG_INT32(5);
 	start.version = PG_ARGISNULL(6) ? 0 : PG_GETARG_INT32(6);
 	start.once = !PG_ARGISNULL(7) && PG_GETARG_BOOL(7);
-	start.slot = time_arg(fcinfo, 8);
+	start.slot = time_arg(fcinfo, 8, "slot");
+	if (!PG_ARGISNULL(6) && start.version < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for version: %d", start.version),
+				 errdetail("Versions count from 1."),
+				 errhint("Leave it out for the newest version.")));
 
 	SPI_connect();
 	run_id = FlowRunStart(&start);
@@ -164,6 +170,12 @@ flow_drain(PG_FUNCTION_ARGS)
 	bool		skip_time = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	int			done;
 
+	if (!PG_ARGISNULL(0) && run_id < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("run " INT64_FORMAT " does not exist", run_id),
+				 errdetail("Runs count from 1."),
+				 errhint("Leave it out to run what is ready of all your runs.")));
 	if (skip_time && run_id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -210,7 +222,9 @@ require_arg(FunctionCallInfo fcinfo, int arg, const char *name)
 	if (PG_ARGISNULL(arg))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
+				 errmsg("argument \"%s\" must not be null", name),
+				 errdetail("There is nothing that null could mean here."),
+				 errhint("Give a value for it.")));
 }
 
 static char *
@@ -220,9 +234,17 @@ text_arg(FunctionCallInfo fcinfo, int arg)
 }
 
 static TimestampTz
-time_arg(FunctionCallInfo fcinfo, int arg)
+time_arg(FunctionCallInfo fcinfo, int arg, const char *name)
 {
-	return PG_ARGISNULL(arg) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(arg);
+	if (PG_ARGISNULL(arg))
+		return DT_NOBEGIN;
+	if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(arg)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be a finite time", name),
+				 errdetail("It is a moment, and infinity is none."),
+				 errhint("Leave it out for now.")));
+	return PG_GETARG_TIMESTAMPTZ(arg);
 }
 
 /* Room for later versions; this one has none. */
@@ -231,7 +253,7 @@ require_no_options(FunctionCallInfo fcinfo, int arg)
 {
 	Jsonb	   *options = PG_ARGISNULL(arg) ? NULL : PG_GETARG_JSONB_P(arg);
 
-	if (options != NULL && JB_ROOT_COUNT(options) > 0)
+	if (options != NULL && (!JB_ROOT_IS_OBJECT(options) || JB_ROOT_COUNT(options) > 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown option of flow_start"),

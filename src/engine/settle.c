@@ -260,7 +260,7 @@ add_ready(FlowRunRef *run, FlowStepDef *step, FlowChanges *changes)
 	row.owner = run->owner;
 	row.workflow_id = run->workflow_id;
 	row.definition_id = run->definition->id;
-	row.priority = run->priority + step->priority;
+	row.priority = FlowPlanPriority(step, run->priority);
 	row.status = FLOW_STEP_READY;
 	row.due_at = DT_NOBEGIN;
 	FlowRowsAdd(run->settling ? &changes->missing : &changes->inserts, &row);

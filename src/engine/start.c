@@ -42,8 +42,10 @@ static void require_right(const FlowWorkflow *workflow);
 static void check_request(const FlowStart *start);
 static int32 definition_for(const FlowWorkflow *workflow, int32 version);
 static KeyResult take_key(const FlowStart *start, const FlowWorkflow *workflow,
-						  int64 run_id, int64 *other);
-static KeyResult meet(const FlowStart *start, int64 holder, int64 *other);
+						  int64 run_id, FlowIdentity *identity, int64 *other);
+static KeyResult meet(const FlowStart *start, int64 holder,
+					  FlowIdentity *identity, int64 *other);
+static void cancel_holder(int64 holder, FlowIdentity *identity);
 static void insert_run(const FlowStart *start, const FlowWorkflow *workflow,
 					   FlowDefinition *definition, int64 run_id, Oid caller);
 static void insert_tasks(const FlowStart *start, const FlowWorkflow *workflow,
@@ -71,13 +73,14 @@ FlowRunStart(const FlowStart *start)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("workflow \"%s\" is disabled", workflow.name),
 				 errdetail("Runs that are in progress go on; no new one may start."),
-				 errhint("Use flow_enable().")));
+				 errhint("Use: SELECT flow_enable(%s)",
+						 quote_literal_cstr(workflow.name))));
 	definition = FlowPlanLookup(definition_for(&workflow, start->version));
 	run_id = FlowRunNextId();
 
 	FlowIdentityRaise(&identity);
 	if (start->key != NULL &&
-		take_key(start, &workflow, run_id, &other) == KEY_OTHER)
+		take_key(start, &workflow, run_id, &identity, &other) == KEY_OTHER)
 		run_id = other;
 	else
 	{
@@ -179,13 +182,6 @@ check_request(const FlowStart *start)
 				 errmsg("invalid key of %zu bytes", strlen(start->key)),
 				 errdetail("A key has from 1 to %d bytes.", FLOW_MAX_KEY),
 				 errhint("Use a hash of a longer one, such as md5().")));
-	if (!TIMESTAMP_IS_NOBEGIN(start->start_at) &&
-		TIMESTAMP_NOT_FINITE(start->start_at))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("start_at must be a finite time"),
-				 errdetail("A run that never starts could not be told from one that waits."),
-				 errhint("Leave out start_at to start now.")));
 }
 
 static int32
@@ -207,7 +203,7 @@ definition_for(const FlowWorkflow *workflow, int32 version)
 
 static KeyResult
 take_key(const FlowStart *start, const FlowWorkflow *workflow, int64 run_id,
-		 int64 *other)
+		 FlowIdentity *identity, int64 *other)
 {
 	int64		earlier;
 
@@ -216,7 +212,7 @@ take_key(const FlowStart *start, const FlowWorkflow *workflow, int64 run_id,
 		int64		holder = FlowRunKeyHolder(workflow->id, start->key);
 
 		CHECK_FOR_INTERRUPTS();
-		if (holder != 0 && meet(start, holder, other) == KEY_OTHER)
+		if (holder != 0 && meet(start, holder, identity, other) == KEY_OTHER)
 			return KEY_OTHER;
 	}
 	if (!start->once)
@@ -225,23 +221,18 @@ take_key(const FlowStart *start, const FlowWorkflow *workflow, int64 run_id,
 	if (earlier == 0)
 		return KEY_TAKEN;
 	FlowRunKeyForget(workflow->id, start->key);
-	return meet(start, earlier, other);
+	return meet(start, earlier, identity, other);
 }
 
 /* There is, or with once there has been, a run of that key. */
 static KeyResult
-meet(const FlowStart *start, int64 holder, int64 *other)
+meet(const FlowStart *start, int64 holder, FlowIdentity *identity,
+	 int64 *other)
 {
-	FlowControl cancel;
-
 	*other = 0;
 	if (strcmp(start->on_conflict, "cancel") == 0)
 	{
-		memset(&cancel, 0, sizeof(cancel));
-		cancel.verb = FLOW_CONTROL_CANCEL;
-		cancel.run_id = holder;
-		cancel.reason = "another run of its key was started";
-		(void) FlowControlApply(&cancel, true);
+		cancel_holder(holder, identity);
 		return KEY_TAKEN;
 	}
 	if (strcmp(start->on_conflict, "error") == 0)
@@ -254,6 +245,23 @@ meet(const FlowStart *start, int64 holder, int64 *other)
 	if (strcmp(start->on_conflict, "return") == 0)
 		*other = holder;
 	return KEY_OTHER;
+}
+
+/* The right to start a run is none to cancel somebody else's. */
+static void
+cancel_holder(int64 holder, FlowIdentity *identity)
+{
+	FlowControl cancel;
+
+	memset(&cancel, 0, sizeof(cancel));
+	cancel.verb = FLOW_CONTROL_CANCEL;
+	cancel.run_id = holder;
+	cancel.reason = "another run of its key was started";
+	cancel.by = identity->user;
+	FlowIdentityRestore(identity);
+	FlowControlRequireRight(FLOW_CONTROL_CANCEL, holder);
+	FlowIdentityRaise(identity);
+	(void) FlowControlApply(&cancel, true);
 }
 
 static void
@@ -300,7 +308,8 @@ insert_tasks(const FlowStart *start, const FlowWorkflow *workflow,
 		row->definition_id = definition->id;
 		row->priority = start->priority;
 		if (n > 0)
-			row->priority += definition->steps[row->key.step_no - 1].priority;
+			row->priority = FlowPlanPriority(&definition->steps[row->key.step_no - 1],
+											 start->priority);
 		row->status = later ? FLOW_STEP_PENDING : FLOW_STEP_READY;
 		row->due_at = later ? start->start_at : DT_NOBEGIN;
 	}

@@ -15,6 +15,7 @@
 
 #include "base/install.h"
 #include "engine/context.h"
+#include "guc.h"
 
 PG_FUNCTION_INFO_V1(flow_run_id);
 PG_FUNCTION_INFO_V1(flow_run_key);
@@ -27,6 +28,7 @@ PG_FUNCTION_INFO_V1(flow_get);
 PG_FUNCTION_INFO_V1(flow_set);
 PG_FUNCTION_INFO_V1(flow_idempotency_key);
 
+static void check_data(const char *key, Jsonb *value);
 static FlowStepDef *upstream_step(FlowItem *item, const char *name);
 
 Datum
@@ -97,6 +99,12 @@ upstream_step(FlowItem *item, const char *name)
 						name, item->step->definition->workflow),
 				 errdetail("Step \"%s\" asked for its output.", item->step->name),
 				 errhint("Look at flow.workflow_step for the names of the steps.")));
+	if (step == item->step)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("step \"%s\" cannot see its own output", name),
+				 errdetail("It has none before it ends."),
+				 errhint("Name a step upstream of it.")));
 	if (!FlowPlanIsUpstream(item->step, step))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -131,11 +139,30 @@ flow_set(PG_FUNCTION_ARGS)
 				 errmsg("argument \"key\" must not be null"),
 				 errdetail("The key names the value among the data of the run."),
 				 errhint("To remove a value, pass its key and null.")));
+	check_data(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+			   PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1));
 	FlowContextSetData(item, text_to_cstring(PG_GETARG_TEXT_PP(0)),
 					   PG_ARGISNULL(1) ? (Datum) 0
 					   : PointerGetDatum(PG_GETARG_JSONB_P(1)),
 					   PG_ARGISNULL(1));
 	PG_RETURN_VOID();
+}
+
+static void
+check_data(const char *key, Jsonb *value)
+{
+	if (key[0] == '\0' || strlen(key) > FLOW_MAX_KEY)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid key of %zu bytes", strlen(key)),
+				 errdetail("A key has from 1 to %d bytes.", FLOW_MAX_KEY),
+				 errhint("Use a shorter one.")));
+	if (value != NULL && VARSIZE(value) > (Size) FlowMaxResultSize * 1024)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("value of key \"%s\" is larger than %d kB", key, FlowMaxResultSize),
+				 errdetail("The setting \"flow.max_result_size\" limits what one step may hand on."),
+				 errhint("Keep large values in a table of your own.")));
 }
 
 /* SHA-256 over what identifies the step and not the attempt, in hex. */

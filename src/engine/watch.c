@@ -22,6 +22,7 @@
 
 static TimeoutId timeout_id = MAX_TIMEOUTS;
 static bool watching = false;
+static int64 armed_usec = 0;
 static FlowWatchCause armed_for = FLOW_WATCH_NONE;
 static volatile sig_atomic_t fired = FLOW_WATCH_NONE;
 
@@ -39,6 +40,7 @@ FlowWatchBegin(int64 limit, int64 overrun)
 		usec = overrun;
 		armed_for = FLOW_WATCH_OVERRUN;
 	}
+	armed_usec = usec;
 	watching = usec > 0;
 	if (!watching)
 		return;
@@ -63,6 +65,12 @@ FlowWatchTake(void)
 	FlowWatchEnd();
 	fired = FLOW_WATCH_NONE;
 	return cause;
+}
+
+double
+FlowWatchLimit(void)
+{
+	return armed_usec / 1000.0;
 }
 
 static void

@@ -27,4 +27,7 @@ extern void FlowWatchEnd(void);
  */
 extern FlowWatchCause FlowWatchTake(void);
 
+/* The limit that was armed last, in milliseconds. */
+extern double FlowWatchLimit(void);
+
 #endif							/* FLOW_WATCH_H */

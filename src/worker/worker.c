@@ -15,6 +15,8 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
@@ -43,6 +45,8 @@ static int	worker_lane = -1;
 static bool worker_attached = false;
 static TimestampTz attached_at = 0;
 static TimestampTz busy_at = 0; /* when it last had work */
+static char *database_name = NULL;
+static bool is_excluded = false;	/* flow.databases names others */
 static bool is_idle = false;	/* the lane was empty a moment ago */
 
 static void begin(void);
@@ -172,6 +176,10 @@ attach(void)
 	SetConfigOption("deadlock_timeout", "10ms", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("application_name", "flow worker", PGC_USERSET,
 					PGC_S_SESSION);
+	StartTransactionCommand();
+	database_name = MemoryContextStrdup(TopMemoryContext,
+										get_database_name(MyDatabaseId));
+	CommitTransactionCommand();
 	FlowSlotAttach(FLOW_PROCESS_WORKER, MyDatabaseId, worker_args.role);
 	FlowQueueWorkerAttach(worker_lane);
 	FlowWakeSetOwnLane(worker_lane);
@@ -187,6 +195,7 @@ reload_if_asked(void)
 		return;
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
+	is_excluded = !FlowGucIncludesDatabase(database_name);
 }
 
 /*
@@ -196,7 +205,7 @@ reload_if_asked(void)
 static bool
 must_end(void)
 {
-	if (!FlowEnabled || FlowDatabaseIsLetGo(worker_args.database) ||
+	if (!FlowEnabled || is_excluded || FlowDatabaseIsLetGo(worker_args.database) ||
 		(GetSessionUserIsSuperuser() && !FlowAllowSuperuser))
 		return true;
 	if (!is_idle &&
