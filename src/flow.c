@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "engine/context.h"
 #include "engine/session.h"
 #include "flow.h"
 #include "guc.h"
@@ -71,6 +72,7 @@ _PG_init(void)
 {
 	FlowGucInit();
 	FlowWakeInit();
+	FlowContextInit();
 	FlowSessionInit();
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;

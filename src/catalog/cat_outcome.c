@@ -41,12 +41,10 @@ static FlowStatement output = {
 };
 
 static FlowStatement forget = {
-	.sql = "DELETE FROM flow_internal.outcome WHERE run_id = $1"
-	" AND (status = 'skipped' OR status = 'cancelled'"
-	" OR (status = 'failed' AND ($2 = 0 OR step_no = $2)))",
+	.sql = "DELETE FROM flow_internal.outcome WHERE run_id = $1 AND status <> 'completed'",
 	.expect = SPI_OK_DELETE,
-	.nargs = 2,
-	.argtypes = {INT8OID, INT4OID}
+	.nargs = 1,
+	.argtypes = {INT8OID}
 };
 
 static void write_outcome(const FlowOutcomeRow *row, Datum *values, bool *nulls);
@@ -155,9 +153,9 @@ FlowOutcomeOutput(int64 run_id, int32 step_no, Datum *value, bool *isnull)
 }
 
 void
-FlowOutcomeForget(int64 run_id, int32 step_no)
+FlowOutcomeForget(int64 run_id)
 {
-	Datum		args[2] = {Int64GetDatum(run_id), Int32GetDatum(step_no)};
+	Datum		args[1] = {Int64GetDatum(run_id)};
 
 	FlowStatementExecute(&forget, args, NULL);
 }

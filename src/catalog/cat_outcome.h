@@ -55,10 +55,7 @@ extern List *FlowOutcomeListOf(const int64 *run_ids, int n);
 extern bool FlowOutcomeOutput(int64 run_id, int32 step_no, Datum *output,
 							  bool *isnull);
 
-/*
- * Forgets the ends that flow_retry undoes: failed, cancelled and skipped
- * steps, or of the failed ones only that step (0: all).
- */
-extern void FlowOutcomeForget(int64 run_id, int32 step_no);
+/* Forgets the ends that flow_retry undoes: all but those of completed steps. */
+extern void FlowOutcomeForget(int64 run_id);
 
 #endif							/* FLOW_CAT_OUTCOME_H */

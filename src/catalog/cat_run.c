@@ -126,12 +126,12 @@ static FlowStatement set_failing = {
 
 static FlowStatement set_retried = {
 	.sql = "UPDATE flow_internal.run SET status = 'running', status_reason = NULL,"
-	" error = CASE WHEN $2 THEN error END, output = NULL, failing = false,"
+	" error = NULL, output = NULL, failing = false,"
 	" started_at = COALESCE(started_at, pg_catalog.clock_timestamp()),"
 	" finished_at = NULL WHERE id = $1",
 	.expect = SPI_OK_UPDATE,
-	.nargs = 2,
-	.argtypes = {INT8OID, BOOLOID}
+	.nargs = 1,
+	.argtypes = {INT8OID}
 };
 
 static FlowStatement set_started = {
@@ -347,9 +347,9 @@ FlowRunSetFailing(int64 run_id, Datum error, ItemPointerData *tid)
 }
 
 void
-FlowRunSetRetried(int64 run_id, bool keep_error)
+FlowRunSetRetried(int64 run_id)
 {
-	Datum		args[2] = {Int64GetDatum(run_id), BoolGetDatum(keep_error)};
+	Datum		args[1] = {Int64GetDatum(run_id)};
 
 	FlowStatementExecute(&set_retried, args, NULL);
 }

@@ -105,7 +105,7 @@ extern void FlowRunSetStatus(int64 run_id, FlowRunStatus status,
 							 const char *reason);
 extern void FlowRunSetCancelled(int64 run_id, const char *reason);
 extern void FlowRunSetFailing(int64 run_id, Datum error, ItemPointerData *tid);
-extern void FlowRunSetRetried(int64 run_id, bool keep_error);
+extern void FlowRunSetRetried(int64 run_id);
 extern void FlowRunSetStarted(int64 run_id, ItemPointerData *tid);
 
 #endif							/* FLOW_CAT_RUN_H */

@@ -49,7 +49,7 @@ static FlowStatement read_ready_tasks = {
 	"  AND (t.run_id, t.step_no, t.item_no) > ($5, $6, $7)"
 	"  AND t.ready_at < $8"
 	"  AND (SELECT r.status FROM flow_internal.run r WHERE r.id = t.run_id)"
-	"   IN ('running', 'pending', 'cancelled')"
+	"   NOT IN ('paused', 'held')"
 	"  ORDER BY t.run_id, t.step_no, t.item_no LIMIT $9)"
 	" UNION ALL"
 	" (SELECT t.run_id, t.step_no, t.item_no, t.workflow_id,"
@@ -58,7 +58,7 @@ static FlowStatement read_ready_tasks = {
 	"  AND t.status = 'ready' AND t.priority < $4"
 	"  AND t.ready_at < $8"
 	"  AND (SELECT r.status FROM flow_internal.run r WHERE r.id = t.run_id)"
-	"   IN ('running', 'pending', 'cancelled')"
+	"   NOT IN ('paused', 'held')"
 	"  ORDER BY t.priority DESC, t.run_id, t.step_no, t.item_no LIMIT $9)"
 	" LIMIT $9",
 	.expect = SPI_OK_SELECT,

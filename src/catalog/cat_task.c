@@ -65,7 +65,7 @@ static FlowStatement ready_of_owner = {
 	.sql = "SELECT " READY_COLUMNS " FROM flow_internal.task t"
 	" JOIN flow_internal.run r ON r.id = t.run_id"
 	" WHERE t.status = 'ready' AND t.home = $1 AND t.owner = $2"
-	" AND (r.status = 'running' OR r.status = 'pending' OR r.status = 'cancelled')"
+	" AND r.status <> 'paused' AND r.status <> 'held'"
 	" ORDER BY t.workflow_id, t.priority DESC, t.run_id, t.step_no, t.item_no LIMIT $3",
 	.expect = SPI_OK_SELECT,
 	.nargs = 3,
@@ -76,7 +76,7 @@ static FlowStatement ready_of_run = {
 	.sql = "SELECT " READY_COLUMNS " FROM flow_internal.task t"
 	" JOIN flow_internal.run r ON r.id = t.run_id"
 	" WHERE t.status = 'ready' AND t.home = $1 AND t.owner = $2 AND t.run_id = $4"
-	" AND (r.status = 'running' OR r.status = 'pending' OR r.status = 'cancelled')"
+	" AND r.status <> 'paused' AND r.status <> 'held'"
 	" ORDER BY t.priority DESC, t.step_no, t.item_no LIMIT $3",
 	.expect = SPI_OK_SELECT,
 	.nargs = 4,

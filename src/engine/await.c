@@ -64,7 +64,7 @@ require_waitable(int64 run_id)
 		refuse(run_id, "This transaction has written, and a step could wait for it.");
 	if (IsolationUsesXactSnapshot())
 		refuse(run_id, "This transaction reads with one snapshot, which cannot see the end of the run.");
-	if (IsTransactionBlock() && holds_strong_lock())
+	if (holds_strong_lock())
 		refuse(run_id, "This transaction holds a lock that a step could wait for.");
 }
 

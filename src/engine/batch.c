@@ -15,10 +15,12 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "engine/batch.h"
 #include "engine/claim.h"
 #include "engine/context.h"
@@ -33,6 +35,8 @@
 #include "shmem/average.h"
 #include "shmem/slot.h"
 
+static void stand_back(FlowBatch *batch);
+static void forget_cancel(FlowBatch *batch);
 static void reset_try(FlowBatch *batch);
 static void do_try(void *arg);
 static void run_items(FlowBatch *batch);
@@ -55,15 +59,47 @@ FlowBatchDo(FlowBatch *batch, FlowPlan *plan)
 	{
 		ErrorData  *error;
 
+		forget_cancel(batch);
 		CHECK_FOR_INTERRUPTS();
 		batch->plan = linitial(plans);
 		plans = list_delete_first(plans);
+		if (batch->plan->repeats > 1)
+			stand_back(batch);
 		error = FlowBatchTry(batch);
 		if (error != NULL)
 			plans = FlowRedoPlans(batch, error, plans);
 		MemoryContextDelete(batch->context);
 		batch->context = NULL;
 	}
+}
+
+/*
+ * A step that has met the same conflict twice waits for a random moment, so
+ * that it does not meet the same partner again.  No transaction is open in a
+ * worker, and in a client none that the step has locked anything in.
+ */
+static void
+stand_back(FlowBatch *batch)
+{
+	int			most = Min(200, 5 << Min(batch->plan->repeats, 6));
+
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 1 + (long) (FlowRedoChance() * most),
+					 FlowWaitEvent("FlowStandBack"));
+	ResetLatch(MyLatch);
+	forget_cancel(batch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * An interrupt that comes while no step runs was meant for one that is over.
+ * In a client it is the client's.
+ */
+static void
+forget_cancel(FlowBatch *batch)
+{
+	if (batch->scope == FLOW_GUARD_TRANSACTION)
+		QueryCancelPending = false;
 }
 
 ErrorData *
@@ -210,7 +246,7 @@ becomes_ready(FlowBatch *batch, FlowRunRef *run, FlowStepDef *next)
 {
 	if (next->n_deps > 1 && !run->ended_known &&
 		FlowReadyIsOpen(next, run->ended))
-		FlowClaimLearnEnds(batch);
+		FlowClaimLearnEnds(batch, run);
 	return FlowReadyIs(next, run->ended) && run->items[next->no] == NULL;
 }
 

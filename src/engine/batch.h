@@ -44,6 +44,8 @@ typedef struct FlowControl
 	char	   *reason;
 	char	   *step;			/* retry: this one only; NULL: all */
 	Oid			by;				/* who asked; invalid: the engine */
+	int			level;			/* of the (sub)transaction it was asked in */
+	FlowStepKey asked_in;		/* the step that asked */
 } FlowControl;
 
 /* A value of flow_set, not yet written */
@@ -52,6 +54,7 @@ typedef struct FlowDatum
 	char	   *key;
 	Datum		value;			/* jsonb */
 	bool		isnull;			/* remove it */
+	int			level;			/* of the (sub)transaction it was set in */
 } FlowDatum;
 
 /* A run as this batch sees it */
@@ -81,8 +84,6 @@ typedef struct FlowRunRef
 	Datum	   *outputs;		/* by step number: outputs read so far */
 	uint8	   *outputs_state;	/* 0 not read, 1 value, 2 null */
 	List	   *data;			/* of FlowDatum */
-	bool		steered;		/* a step of this batch has paused or
-								 * cancelled it */
 
 	/* the flush's */
 	bool		locked;

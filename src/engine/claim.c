@@ -24,6 +24,7 @@ static FlowRunRef *make_run(const FlowTaskRow *row);
 static void note_whole(FlowRunRef *run);
 static void note_unclaimed(FlowBatch *batch, Oid owner, const FlowTaskRow *rows,
 						   int n);
+static void forget_ends(FlowBatch *batch, FlowRunRef *run);
 static void note_ends(FlowBatch *batch, List *outcomes);
 
 void
@@ -55,6 +56,9 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 
 	if (row->run_status == FLOW_RUN_PAUSED || row->run_status == FLOW_RUN_HELD)
 		return;					/* resuming it makes the step known again */
+	if (row->run_status == FLOW_RUN_PENDING &&
+		row->key.step_no != FLOW_STEP_RUN)
+		return;					/* nor before it starts */
 
 	run = run_of(batch, row);
 	item = palloc0(sizeof(FlowItem));
@@ -185,7 +189,7 @@ note_unclaimed(FlowBatch *batch, Oid owner, const FlowTaskRow *rows, int n)
 }
 
 void
-FlowClaimLearnEnds(FlowBatch *batch)
+FlowClaimLearnEnds(FlowBatch *batch, FlowRunRef *only)
 {
 	int64	   *ids = palloc(sizeof(int64) * Max(list_length(batch->runs), 1));
 	int			n = 0;
@@ -196,14 +200,38 @@ FlowClaimLearnEnds(FlowBatch *batch)
 	{
 		FlowRunRef *run = lfirst(cell);
 
-		if (!run->ended_known)
-			ids[n++] = run->id;
+		if (run->ended_known || (only != NULL && run != only))
+			continue;
+		ids[n++] = run->id;
+		forget_ends(batch, run);
+		run->ended_known = true;
 	}
 	if (n == 0)
 		return;
 	FlowIdentityRaise(&identity);
 	note_ends(batch, FlowOutcomeListOf(ids, n));
 	FlowIdentityRestore(&identity);
+}
+
+/* What the items of this batch have come to stays known. */
+static void
+forget_ends(FlowBatch *batch, FlowRunRef *run)
+{
+	ListCell   *cell;
+
+	memset(run->ended, 0, run->definition->n_steps + 1);
+	run->n_ended = 0;
+	foreach(cell, batch->items)
+	{
+		FlowItem   *item = lfirst(cell);
+
+		if (item->run != run || item->step == NULL ||
+			item->status == FLOW_STEP_READY ||
+			item->status == FLOW_STEP_SLEEPING)
+			continue;
+		run->ended[item->key.step_no] = item->status;
+		run->n_ended++;
+	}
 }
 
 static void
@@ -220,6 +248,4 @@ note_ends(FlowBatch *batch, List *outcomes)
 			run->n_ended++;
 		run->ended[row->key.step_no] = row->status;
 	}
-	foreach(cell, batch->runs)
-		((FlowRunRef *) lfirst(cell))->ended_known = true;
 }

@@ -15,10 +15,11 @@
 extern void FlowClaimKeys(FlowBatch *batch);
 
 /*
- * Reads, for those runs of the batch of which it is not known, which steps
- * have ended.  Raised by itself.
+ * Reads which steps have ended: of that run, or of all runs of the batch
+ * (NULL) of which it is not known.  What was known of them before is
+ * forgotten, but for what this batch has done itself.  Raised by itself.
  */
-extern void FlowClaimLearnEnds(FlowBatch *batch);
+extern void FlowClaimLearnEnds(FlowBatch *batch, FlowRunRef *only);
 
 /* A new item for a step that follows in the same batch, without a row. */
 extern FlowItem *FlowClaimInline(FlowRunRef *run, FlowStepDef *step);

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
@@ -29,9 +30,20 @@ static FlowItem *current_item = NULL;
 
 static ParamExternData *fetch_param(ParamListInfo params, int paramid,
 									bool speculative, ParamExternData *workspace);
+static bool is_upstream(FlowItem *item, int step_no);
 static Datum param_value(FlowItem *item, int paramid, bool *isnull);
 static void load_output(FlowRunRef *run, int step_no);
 static FlowDatum *find_data(FlowRunRef *run, const char *key);
+static void at_subxact(SubXactEvent event, SubTransactionId sub,
+					   SubTransactionId parent, void *arg);
+static List *undo_data(List *data, int level);
+static List *undo_controls(List *controls, int level);
+
+void
+FlowContextInit(void)
+{
+	RegisterSubXactCallback(at_subxact, NULL);
+}
 
 FlowBatch *
 FlowBatchCurrent(void)
@@ -105,12 +117,28 @@ param_value(FlowItem *item, int paramid, bool *isnull)
 		case FLOW_PARAM_SLOT:
 			return TimestampTzGetDatum(run->slot);
 		default:
-			if (paramid > FLOW_PARAM_STEP &&
-				paramid <= FLOW_PARAM_STEP + run->definition->n_steps)
+			if (is_upstream(item, paramid - FLOW_PARAM_STEP))
 				return FlowContextOutput(run, paramid - FLOW_PARAM_STEP, isnull);
 			*isnull = true;
 			return (Datum) 0;
 	}
+}
+
+/*
+ * The server may ask for every parameter, such as to copy them into a cursor;
+ * a step that is not upstream need not have ended.
+ */
+static bool
+is_upstream(FlowItem *item, int step_no)
+{
+	FlowDefinition *definition = item->step->definition;
+	FlowRunRef *run = item->run;
+
+	if (step_no >= 1 && step_no <= definition->n_steps &&
+		run->outputs_state[step_no] == 1)
+		return true;
+	return step_no >= 1 && step_no <= definition->n_steps &&
+		FlowPlanIsUpstream(item->step, &definition->steps[step_no - 1]);
 }
 
 Datum
@@ -125,7 +153,7 @@ FlowContextOutput(FlowRunRef *run, int step_no, bool *isnull)
 	}
 	if (run->outputs_state[step_no] == 0)
 		load_output(run, step_no);
-	*isnull = run->outputs_state[step_no] == 2;
+	*isnull = run->outputs_state[step_no] != 1;
 	return run->outputs[step_no];
 }
 
@@ -141,12 +169,13 @@ load_output(FlowRunRef *run, int step_no)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	FlowIdentityRaise(&identity);
-	if (FlowOutcomeOutput(run->id, step_no, &value, &isnull) && !isnull)
+	if (FlowOutcomeOutput(run->id, step_no, &value, &isnull))
 	{
 		MemoryContextSwitchTo(batch);
-		run->outputs[step_no] = datumCopy(value, false, -1);
+		if (!isnull)
+			run->outputs[step_no] = datumCopy(value, false, -1);
+		run->outputs_state[step_no] = isnull ? 2 : 1;
 	}
-	run->outputs_state[step_no] = isnull ? 2 : 1;
 	FlowIdentityRestore(&identity);
 	SPI_finish();
 	PopActiveSnapshot();
@@ -186,10 +215,11 @@ FlowContextSetData(FlowItem *item, const char *key, Datum value, bool isnull)
 	MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(run));
 	FlowDatum  *set = find_data(run, key);
 
-	if (set == NULL)
+	if (set == NULL || set->level < GetCurrentTransactionNestLevel())
 	{
 		set = palloc0(sizeof(FlowDatum));
 		set->key = pstrdup(key);
+		set->level = GetCurrentTransactionNestLevel();
 		run->data = lappend(run->data, set);
 	}
 	set->isnull = isnull;
@@ -200,14 +230,77 @@ FlowContextSetData(FlowItem *item, const char *key, Datum value, bool isnull)
 static FlowDatum *
 find_data(FlowRunRef *run, const char *key)
 {
-	ListCell   *cell;
-
-	foreach(cell, run->data)
+	for (int i = list_length(run->data) - 1; i >= 0; i--)
 	{
-		FlowDatum  *set = lfirst(cell);
+		FlowDatum  *set = list_nth(run->data, i);
 
 		if (strcmp(set->key, key) == 0)
 			return set;
 	}
 	return NULL;
+}
+
+/*
+ * What a step has asked for in a block that it rolls back, such as a PL/pgSQL
+ * block with EXCEPTION, it has not asked for.
+ */
+static void
+at_subxact(SubXactEvent event, SubTransactionId sub, SubTransactionId parent,
+		   void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	ListCell   *cell;
+
+	if (current_batch == NULL)
+		return;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		current_batch->controls = undo_controls(current_batch->controls, level);
+		foreach(cell, current_batch->runs)
+		{
+			FlowRunRef *run = lfirst(cell);
+
+			run->data = undo_data(run->data, level);
+		}
+	}
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		ListCell   *inner;
+
+		foreach(cell, current_batch->controls)
+		{
+			FlowControl *control = lfirst(cell);
+
+			control->level = Min(control->level, level - 1);
+		}
+		foreach(cell, current_batch->runs)
+			foreach(inner, ((FlowRunRef *) lfirst(cell))->data)
+		{
+			FlowDatum  *set = lfirst(inner);
+
+			set->level = Min(set->level, level - 1);
+		}
+	}
+}
+
+static List *
+undo_data(List *data, int level)
+{
+	ListCell   *cell;
+
+	foreach(cell, data)
+		if (((FlowDatum *) lfirst(cell))->level >= level)
+		data = foreach_delete_current(data, cell);
+	return data;
+}
+
+static List *
+undo_controls(List *controls, int level)
+{
+	ListCell   *cell;
+
+	foreach(cell, controls)
+		if (((FlowControl *) lfirst(cell))->level >= level)
+		controls = foreach_delete_current(controls, cell);
+	return controls;
 }

@@ -9,6 +9,9 @@
 #include "engine/batch.h"
 #include "nodes/params.h"
 
+/* Registers a callback for subtransactions.  From _PG_init. */
+extern void FlowContextInit(void);
+
 /* The step this backend is executing, or NULL. */
 extern FlowItem *FlowContextItem(void);
 

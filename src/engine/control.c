@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -47,7 +48,6 @@ static void require_right(const FlowRunRow *run, FlowControlVerb verb);
 static bool is_there(const FlowRunRow *run, FlowControlVerb verb);
 static bool is_legal(const FlowRunRow *run, FlowControlVerb verb);
 static bool remember(const FlowControl *control, FlowRunRow *run);
-static void note_steered(FlowBatch *batch, const FlowControl *control);
 static void require_legal(const FlowRunRow *run, FlowControlVerb verb);
 static void pause_run(const FlowRunRow *run, const char *reason);
 static void resume_run(const FlowRunRow *run);
@@ -206,25 +206,32 @@ remember(const FlowControl *control, FlowRunRow *run)
 	caller = MemoryContextSwitchTo(batch->context);
 	copy = palloc(sizeof(FlowControl));
 	*copy = *control;
+	copy->level = GetCurrentTransactionNestLevel();
+	copy->asked_in = FlowContextItem()->key;
 	copy->reason = control->reason ? pstrdup(control->reason) : NULL;
 	copy->step = control->step ? pstrdup(control->step) : NULL;
 	batch->controls = lappend(batch->controls, copy);
 	MemoryContextSwitchTo(caller);
-	note_steered(batch, control);
+	batch->ends = true;			/* the flush does it, soon */
 	return true;
 }
 
 /* A run that one of its own steps stops goes no further in this batch. */
-static void
-note_steered(FlowBatch *batch, const FlowControl *control)
+bool
+FlowControlStops(const FlowBatch *batch, int64 run_id)
 {
-	FlowRunRef *own = FlowBatchFindRun(batch, control->run_id);
+	ListCell   *cell;
 
-	if (own == NULL || (control->verb != FLOW_CONTROL_PAUSE &&
-						control->verb != FLOW_CONTROL_CANCEL))
-		return;
-	own->steered = true;
-	batch->ends = true;
+	foreach(cell, batch->controls)
+	{
+		FlowControl *control = lfirst(cell);
+
+		if (control->run_id == run_id &&
+			(control->verb == FLOW_CONTROL_PAUSE ||
+			 control->verb == FLOW_CONTROL_CANCEL))
+			return true;
+	}
+	return false;
 }
 
 bool
@@ -259,10 +266,19 @@ FlowControlApply(const FlowControl *control, bool lenient)
 	return true;
 }
 
+/*
+ * The row that stands for the run stays until it is resumed, so that a paused run
+ * is known to be unfinished even when its last step has ended.
+ */
 static void
 pause_run(const FlowRunRow *run, const char *reason)
 {
+	FlowChanges changes;
+
 	FlowRunSetStatus(run->id, FLOW_RUN_PAUSED, reason);
+	FlowChangesInit(&changes);
+	add_task(run, FLOW_STEP_RUN, 0, &changes);
+	FlowChangesWrite(&changes);
 }
 
 /*
@@ -272,16 +288,13 @@ pause_run(const FlowRunRow *run, const char *reason)
 static void
 resume_run(const FlowRunRow *run)
 {
+	FlowChanges changes;
+
 	FlowRunSetStatus(run->id,
 					 run->started ? FLOW_RUN_RUNNING : FLOW_RUN_PENDING, NULL);
-	if (run->started)
-	{
-		FlowChanges changes;
-
-		FlowChangesInit(&changes);
-		add_task(run, FLOW_STEP_RUN, 0, &changes);
-		FlowChangesWrite(&changes);
-	}
+	FlowChangesInit(&changes);
+	add_task(run, FLOW_STEP_RUN, 0, &changes);
+	FlowChangesWrite(&changes);
 	announce_ready(run);
 }
 
@@ -350,7 +363,7 @@ retry_run(const FlowRunRow *run, const char *step)
 	FlowChangesInit(&changes);
 	forget_ends(run, only, &changes);
 	add_task(run, FLOW_STEP_RUN, 0, &changes);
-	FlowRunSetRetried(run->id, only != NULL);
+	FlowRunSetRetried(run->id);
 	FlowChangesWrite(&changes);
 	announce_ready(run);
 }
@@ -400,14 +413,16 @@ forget_ends(const FlowRunRow *run, const FlowStepDef *only,
 	uint8	   *ended = palloc0(definition->n_steps + 1);
 	List	   *forgotten = NIL;
 	bool		found = false;
+	bool		others_failed = false;
 	ListCell   *cell;
 
 	foreach(cell, FlowOutcomeListOf(&run->id, 1))
 	{
 		FlowOutcomeRow *row = lfirst(cell);
 
-		if (row->status == FLOW_STEP_COMPLETED ||
-			(row->status == FLOW_STEP_FAILED && only && row->key.step_no != only->no))
+		if (row->status == FLOW_STEP_FAILED && only && row->key.step_no != only->no)
+			others_failed = true;
+		if (row->status == FLOW_STEP_COMPLETED)
 			ended[row->key.step_no] = row->status;
 		else
 			forgotten = lappend(forgotten, row);
@@ -421,14 +436,15 @@ forget_ends(const FlowRunRow *run, const FlowStepDef *only,
 						only->name, run->id),
 				 errdetail("It has completed."),
 				 errhint("Name a step that failed or was cancelled, or none for all of them.")));
-	if (only && !FlowReadyIs(only, ended))
+	if (only && (others_failed || !FlowReadyIs(only, ended)))
 		ereport(ERROR,
 				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
 				 errmsg("step \"%s\" of run " INT64_FORMAT " cannot be retried alone",
 						only->name, run->id),
-				 errdetail("A step that it depends on has not completed."),
+				 others_failed ? errdetail("Another step has failed too, so the run would fail again.")
+				 : errdetail("A step that it depends on has not completed."),
 				 errhint("Use flow_retry() without a step.")));
-	FlowOutcomeForget(run->id, only ? only->no : 0);
+	FlowOutcomeForget(run->id);
 	foreach(cell, forgotten)
 	{
 		FlowOutcomeRow *row = lfirst(cell);

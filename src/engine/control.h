@@ -20,6 +20,9 @@ extern bool FlowControlRequest(FlowControlVerb verb, int64 run_id,
 /* Raises unless the current user may do that to the run. */
 extern void FlowControlRequireRight(FlowControlVerb verb, int64 run_id);
 
+/* True if a step of the batch has asked to pause or cancel that run. */
+extern bool FlowControlStops(const FlowBatch *batch, int64 run_id);
+
 /*
  * Does it: locks the run, changes it, and notes for the commit whom to tell.
  * With "lenient", what the run's state does not allow is no error but false.

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -43,6 +44,12 @@ FlowDrain(int64 run_id, int max_steps, bool skip_time)
 				 errmsg("flow_drain cannot be called inside a step"),
 				 errdetail("The step belongs to a batch that would wait for itself."),
 				 errhint("Let the workers run what the step has started.")));
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("flow_drain needs a transaction at READ COMMITTED"),
+				 errdetail("With one snapshot it could not see which other steps have ended meanwhile."),
+				 errhint("Use BEGIN ISOLATION LEVEL READ COMMITTED.")));
 	require_enabled();
 	if (run_id != 0)
 		require_run(run_id);

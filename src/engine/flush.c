@@ -36,6 +36,7 @@ static void lock_runs(FlowBatch *batch, int64 *ids, int n);
 static void take_locked(FlowBatch *batch, const FlowRunRow *rows, int n);
 static void wait_for_missing(FlowBatch *batch, const int64 *ids, int n);
 static void look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row);
+static bool has_turned(FlowRunStatus from, FlowRunStatus to);
 static bool has_executed(const FlowBatch *batch, const FlowRunRef *run);
 static void learn_ends(FlowBatch *batch);
 static void settle(FlowBatch *batch, FlowChanges *changes);
@@ -152,7 +153,10 @@ wait_for_missing(FlowBatch *batch, const int64 *ids, int n)
 	snprintf(wait, sizeof(wait), "%dms", FLOW_RUN_LOCK_WAIT);
 	(void) set_config_option("lock_timeout", wait, PGC_SUSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
-	take_locked(batch, rows, FlowRunLock(ids, n, false, &rows));
+	n = FlowRunLock(ids, n, false, &rows);
+	take_locked(batch, rows, n);
+	(void) set_config_option("lock_timeout", "0", PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	batch->verdict = FLOW_VERDICT_ERROR;
 	batch->blocked = NIL;
 }
@@ -181,27 +185,40 @@ look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 
 	run->locked = true;
 	run->tid = row->tid;
+	if (has_turned(run->status, row->status))
+		FlowBatchAbandon(batch, FLOW_VERDICT_AGAIN);
 	if ((over || row->epoch != run->epoch) && has_executed(batch, run))
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
 	run->status = row->status;
 	run->failing = row->failing;
 	run->epoch = row->epoch;
 	run->notify = row->notify;
+	if (!over)
+		return;
 	foreach(cell, batch->items)
 	{
 		FlowItem   *item = lfirst(cell);
 
-		if (item->run != run || item->step == NULL)
-			continue;
-		if (over)
+		if (item->run == run && item->step != NULL)
 		{
 			item->status = FLOW_STEP_CANCELLED;
 			item->failure = NULL;
 			item->reason = "the run was cancelled";
 		}
-		else if (item->status == FLOW_STEP_CANCELLED && !run->failing)
-			item->status = FLOW_STEP_READY; /* the run goes on again */
 	}
+}
+
+/*
+ * Between the claim and now the run has been retried, or stopped before it
+ * began: what was made of its steps then is not what should be made of them.
+ */
+static bool
+has_turned(FlowRunStatus from, FlowRunStatus to)
+{
+	if (FlowRunStatusIsFinal(from))
+		return !FlowRunStatusIsFinal(to);
+	return from == FLOW_RUN_PENDING &&
+		(to == FLOW_RUN_PAUSED || to == FLOW_RUN_HELD);
 }
 
 static bool
@@ -263,7 +280,7 @@ learn_ends(FlowBatch *batch)
 
 		run->ended_known = !run->locked || !FlowSettleNeedsEnds(batch, run);
 	}
-	FlowClaimLearnEnds(batch);
+	FlowClaimLearnEnds(batch, NULL);
 }
 
 static void

@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "common/pg_prng.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
@@ -28,6 +29,9 @@
 /* Times a batch is done again at once for a reason that is nobody's fault */
 #define MAX_REPEATS	5
 
+/* Bytes that are kept of each text of an error */
+#define MAX_ERROR_TEXT	10000
+
 typedef enum Cause
 {
 	CAUSE_STEP,					/* the step failed */
@@ -39,8 +43,9 @@ typedef enum Cause
 
 static Cause classify(FlowBatch *batch, ErrorData *error, FlowFailure *failure);
 static Cause classify_cancel(FlowBatch *batch, ErrorData *error,
-							 FlowFailure *failure);
+							 FlowWatchCause watch, FlowFailure *failure);
 static FlowFailure *failure_of(FlowBatch *batch, ErrorData *error);
+static char *clip(const char *text);
 static List *isolate(FlowBatch *batch, List *rest);
 static List *with_others(FlowBatch *batch, List *rest);
 static List *repeat_or_record(FlowBatch *batch, FlowFailure *failure,
@@ -48,6 +53,7 @@ static List *repeat_or_record(FlowBatch *batch, FlowFailure *failure,
 static List *halve(FlowBatch *batch, FlowFailure *failure, List *rest);
 static List *again(FlowBatch *batch, ErrorData *error, List *rest);
 static List *without_blocked(FlowBatch *batch, List *rest);
+static void put_askers_aside(FlowBatch *batch, FlowPlan *plan);
 static void give_up(FlowBatch *batch, const char *message);
 static void put_aside(FlowBatch *batch, const FlowStepKey *key);
 static FlowPlan *copy_plan(const FlowPlan *plan, int from, int n);
@@ -93,6 +99,8 @@ FlowRedoChance(void)
 static Cause
 classify(FlowBatch *batch, ErrorData *error, FlowFailure *failure)
 {
+	FlowWatchCause watch = FlowWatchTake();
+
 	switch (batch->verdict)
 	{
 		case FLOW_VERDICT_AGAIN:
@@ -106,8 +114,7 @@ classify(FlowBatch *batch, ErrorData *error, FlowFailure *failure)
 			break;
 	}
 	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		return classify_cancel(batch, error, failure);
-	(void) FlowWatchTake();
+		return classify_cancel(batch, error, watch, failure);
 	return batch->current != NULL ? CAUSE_STEP : CAUSE_NOBODY;
 }
 
@@ -116,11 +123,12 @@ classify(FlowBatch *batch, ErrorData *error, FlowFailure *failure)
  * that came too late and hit the wrong step, or by an operator.
  */
 static Cause
-classify_cancel(FlowBatch *batch, ErrorData *error, FlowFailure *failure)
+classify_cancel(FlowBatch *batch, ErrorData *error, FlowWatchCause watch,
+				FlowFailure *failure)
 {
 	FlowItem   *culprit = batch->current;
 
-	switch (FlowWatchTake())
+	switch (watch)
 	{
 		case FLOW_WATCH_OVERRUN:
 			return CAUSE_CONFLICT;
@@ -133,8 +141,7 @@ classify_cancel(FlowBatch *batch, ErrorData *error, FlowFailure *failure)
 		case FLOW_WATCH_NONE:
 			break;
 	}
-	if (culprit != NULL &&
-		FlowSlotTakeInterrupt(culprit->key.run_id) != FLOW_INTERRUPT_NONE)
+	if (FlowSlotTakeInterrupt(culprit ? culprit->key.run_id : 0) != FLOW_INTERRUPT_NONE)
 		return CAUSE_AGAIN;
 	if (batch->scope == FLOW_GUARD_SUBTRANSACTION)
 		ReThrowError(error);	/* the client's own */
@@ -148,13 +155,22 @@ failure_of(FlowBatch *batch, ErrorData *error)
 
 	strlcpy(failure->sqlstate, unpack_sql_state(error->sqlerrcode),
 			sizeof(failure->sqlstate));
-	failure->message = error->message ? error->message : pstrdup("unknown error");
-	failure->detail = error->detail;
-	failure->hint = error->hint;
+	failure->message = clip(error->message ? error->message : "unknown error");
+	failure->detail = clip(error->detail);
+	failure->hint = clip(error->hint);
 	if (batch->current != NULL && error->hint == NULL)
 		failure->hint = unconstify(char *, FlowStatementsHint(batch->current->step, error));
-	failure->context = error->context;
+	failure->context = clip(error->context);
 	return failure;
+}
+
+/* What is kept of an error is bounded. */
+static char *
+clip(const char *text)
+{
+	if (text == NULL)
+		return NULL;
+	return pnstrdup(text, pg_mbcliplen(text, strlen(text), MAX_ERROR_TEXT));
 }
 
 /* The others together, then the culprit alone. */
@@ -192,7 +208,7 @@ repeat_or_record(FlowBatch *batch, FlowFailure *failure, List *rest)
 	{
 		next = plan_for(&culprit->key);
 		next->repeats = batch->plan->repeats + 1;
-		return with_others(batch, lcons(next, rest));
+		return with_others(batch, lappend(rest, next));
 	}
 	FlowAverageNoteRun(culprit->step->definition->id, culprit->step->no,
 					   GetCurrentTimestamp() - culprit->started_at, true);
@@ -260,12 +276,38 @@ without_blocked(FlowBatch *batch, List *rest)
 			others->keys[others->n_keys++] = plan->keys[i];
 	}
 	if (others->n_keys == plan->n_keys)
-	{
-		/* a control function inside a step wants a run that is held */
-		give_up(batch, "a run that a step controls is locked");
-		return rest;
-	}
+		put_askers_aside(batch, others);
 	return others->n_keys > 0 ? lcons(others, rest) : rest;
+}
+
+/*
+ * None of the steps belongs to a run that is held, so one of them controls
+ * such a run; it waits, the others need not.
+ */
+static void
+put_askers_aside(FlowBatch *batch, FlowPlan *plan)
+{
+	ListCell   *cell;
+
+	foreach(cell, batch->controls)
+	{
+		FlowControl *control = lfirst(cell);
+		int			kept = 0;
+
+		for (int i = 0; i < plan->n_keys; i++)
+			if (!same_key(&plan->keys[i], &control->asked_in))
+				plan->keys[kept++] = plan->keys[i];
+		if (kept < plan->n_keys)
+			put_aside(batch, &control->asked_in);
+		else
+		{
+			FlowStepKey *inlined = palloc(sizeof(FlowStepKey));
+
+			*inlined = control->asked_in;
+			plan->excluded = lappend(list_copy(plan->excluded), inlined);
+		}
+		plan->n_keys = kept;
+	}
 }
 
 /* Nothing helps now; the steps are tried again a little later. */

@@ -10,7 +10,7 @@
 #include "define/plan.h"
 
 /* Times a deadlock or serialization failure is tried again at once */
-#define FLOW_RETRY_TRANSIENT_MAX	5
+#define FLOW_RETRY_TRANSIENT_MAX	20
 
 /*
  * Time of the next attempt, or DT_NOEND when there is none.  "failures" counts

@@ -133,14 +133,16 @@ watch_utility(PlannedStmt *pstmt, const char *query_string, bool read_only,
 			  ProcessUtilityContext context, ParamListInfo params,
 			  QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
-	if (watching)
-		note_utility(pstmt->utilityStmt);
+	Node	   *stmt = pstmt->utilityStmt;
+
 	if (prev_utility)
 		prev_utility(pstmt, query_string, read_only, context, params, env,
 					 dest, qc);
 	else
 		standard_ProcessUtility(pstmt, query_string, read_only, context,
 								params, env, dest, qc);
+	if (watching)
+		note_utility(stmt);		/* it succeeded, so the name is the step's */
 }
 
 static void
@@ -221,9 +223,11 @@ note(LeftKind kind, const char *name, Oid relation)
 static void
 drop_left(void)
 {
+	List	   *mine = left;
 	ListCell   *cell;
 
-	foreach(cell, left)
+	left = NIL;
+	foreach(cell, mine)
 	{
 		Left	   *made = lfirst(cell);
 
@@ -240,7 +244,6 @@ drop_left(void)
 				break;
 		}
 	}
-	left = NIL;
 }
 
 static void

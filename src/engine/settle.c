@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "engine/context.h"
+#include "engine/control.h"
 #include "engine/ready.h"
 #include "engine/run.h"
 #include "engine/settle.h"
@@ -200,7 +201,8 @@ has_failure(const FlowRunRef *run)
 void
 FlowSettleRun(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 {
-	if (FlowRunStatusIsFinal(run->status) || run->steered)
+	if (FlowRunStatusIsFinal(run->status) ||
+		FlowControlStops(batch, run->id))
 		return;					/* whoever resumes it looks again */
 	if (run->failing || has_failure(run))
 	{

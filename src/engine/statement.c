@@ -111,12 +111,13 @@ static Program *
 split(FlowStepDef *step)
 {
 	MemoryContext scratch = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(CacheMemoryContext, "flow program",
-												  ALLOCSET_SMALL_SIZES);
 	List	   *raw = raw_parser(step->sql, RAW_PARSE_DEFAULT);
+	MemoryContext context;
 	Program    *program;
 	ListCell   *cell;
 
+	context = AllocSetContextCreate(CacheMemoryContext, "flow program",
+									ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(context);
 	program = palloc0(sizeof(Program));
 	program->step = step;
@@ -163,6 +164,7 @@ prepare(FlowStepDef *step, Statement *statement)
 	options.parserSetup = FlowNamesParserSetup;
 	options.parserSetupArg = step;
 	options.parseMode = RAW_PARSE_DEFAULT;
+	options.cursorOptions = CURSOR_OPT_PARALLEL_OK;
 	plan = SPI_prepare_extended(statement->text, &options);
 	if (plan == NULL)
 		refuse(SPI_result);

@@ -27,12 +27,22 @@
 
 #define MAX_PARKED		1024
 #define PARK_MS			50		/* before a locked step is tried again */
+#define PARK_MAX_MS		60000
+#define MAX_DELAYS		64
 
 typedef struct Parked
 {
 	FlowReady	ready;
 	TimestampTz until;
 } Parked;
+
+/* How long a step was put aside last, to put it aside longer the next time */
+typedef struct Delay
+{
+	FlowStepKey key;
+	int			ms;
+	TimestampTz until;
+} Delay;
 
 /* What the entries taken so far leave room for */
 typedef struct Room
@@ -43,6 +53,8 @@ typedef struct Room
 
 static Parked parked[MAX_PARKED];
 static int	n_parked = 0;
+static Delay delays[MAX_DELAYS];
+static int	next_delay = 0;
 
 /* Moving average of the steps that one entry has led to in its batch */
 static double steps_per_entry = 1;
@@ -53,6 +65,7 @@ static FlowPlan *make_plan(const FlowReady *entries, int n);
 static int	compare_keys(const void *a, const void *b);
 static void give_back(int lane, List *entries);
 static void park(int lane, List *entries);
+static int	delay_of(const FlowStepKey *key, TimestampTz now);
 static void unpark_due(int lane);
 
 int
@@ -173,7 +186,7 @@ give_back(int lane, List *entries)
 static void
 park(int lane, List *entries)
 {
-	TimestampTz until = GetCurrentTimestamp() + PARK_MS * INT64CONST(1000);
+	TimestampTz now = GetCurrentTimestamp();
 	ListCell   *cell;
 
 	foreach(cell, entries)
@@ -182,10 +195,35 @@ park(int lane, List *entries)
 			FlowQueueMarkLaneOverflown(lane);
 		else
 		{
-			parked[n_parked].ready = *(FlowReady *) lfirst(cell);
-			parked[n_parked++].until = until;
+			FlowReady  *ready = lfirst(cell);
+
+			parked[n_parked].ready = *ready;
+			parked[n_parked++].until = TimestampTzPlusMilliseconds(now, delay_of(&ready->key, now));
 		}
 	}
+}
+
+/* Twice the last delay, for a step that comes again right after it. */
+static int
+delay_of(const FlowStepKey *key, TimestampTz now)
+{
+	Delay	   *delay = NULL;
+
+	for (int i = 0; i < MAX_DELAYS && delay == NULL; i++)
+		if (compare_keys(&delays[i].key, key) == 0)
+			delay = &delays[i];
+	if (delay == NULL)
+	{
+		delay = &delays[next_delay];
+		next_delay = (next_delay + 1) % MAX_DELAYS;
+		delay->key = *key;
+		delay->ms = 0;
+	}
+	else if (now > TimestampTzPlusMilliseconds(delay->until, 2 * PARK_MS))
+		delay->ms = 0;
+	delay->ms = Min(PARK_MAX_MS, Max(PARK_MS, 2 * delay->ms));
+	delay->until = TimestampTzPlusMilliseconds(now, delay->ms);
+	return delay->ms;
 }
 
 static void

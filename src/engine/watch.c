@@ -60,10 +60,13 @@ FlowWatchEnd(void)
 FlowWatchCause
 FlowWatchTake(void)
 {
-	FlowWatchCause cause = fired;
+	FlowWatchCause cause;
 
 	FlowWatchEnd();
+	cause = fired;
 	fired = FLOW_WATCH_NONE;
+	if (cause != FLOW_WATCH_NONE)
+		QueryCancelPending = false; /* ours, and taken note of */
 	return cause;
 }
 

@@ -321,7 +321,11 @@ start_run(const FlowInstall *install, const FlowSchedule *schedule,
 		schedule->input,
 		TimestampTzGetDatum(slot)
 	};
-	char	   *sql = psprintf("SELECT %s($1, $2, slot => $3)",
+
+	/* with the very types of our own function, nobody else's can be meant */
+	char	   *sql = psprintf("SELECT %s($1, $2, NULL::pg_catalog.text, 'return'::pg_catalog.text,"
+							   " NULL::pg_catalog.timestamptz, 0::pg_catalog.int4,"
+							   " NULL::pg_catalog.int4, false, $3, '{}'::pg_catalog.jsonb)",
 							   quote_qualified_identifier(install->function_schema,
 														  "flow_start"));
 	int			code = SPI_execute_with_args(sql, lengthof(types), types,

@@ -115,6 +115,8 @@ FlowSchedulerRegister(Oid database)
 void
 FlowSchedulerMain(Datum main_arg)
 {
+	uint32		asked = 0;
+
 	begin(DatumGetObjectId(main_arg));
 	for (;;)
 	{
@@ -122,12 +124,23 @@ FlowSchedulerMain(Datum main_arg)
 
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
+
+		/*
+		 * Requests are taken before the look that answers them: one left over
+		 * when we find nothing installed is newer than the look.
+		 */
 		if (now >= paused_until)
+		{
+			asked |= FlowDatabaseTake(MyDatabaseId);
 			look_around();
+		}
 		if (must_leave())
 			break;
 		if (now >= paused_until)
-			work(FlowDatabaseTake(MyDatabaseId), now);
+		{
+			work(asked, now);
+			asked = 0;
+		}
 		if (!note_activity(now))
 			break;
 		MemoryContextReset(scratch);

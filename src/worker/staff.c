@@ -43,7 +43,7 @@
 #define STAFF_FLEETING		200 /* ms; a worker that lived shorter failed */
 #define STAFF_MIN_DELAY		50	/* ms until the next try after a failure */
 #define STAFF_MAX_DELAY		10000
-#define STAFF_REFUSED_DELAY 60000	/* ms, when the role may not connect */
+#define STAFF_REFUSED_DELAY 10000	/* ms, when the role may not connect */
 #define STAFF_RETRY			1000	/* ms, when there was no place */
 
 /* A worker we have registered and not yet seen end */

@@ -47,12 +47,14 @@ static TimestampTz attached_at = 0;
 static TimestampTz busy_at = 0; /* when it last had work */
 static char *database_name = NULL;
 static bool is_excluded = false;	/* flow.databases names others */
+static bool is_superuser = false;
 static bool is_idle = false;	/* the lane was empty a moment ago */
 
 static void begin(void);
 static void end(int code, Datum arg);
 static void ensure_role(void);
 static void attach(void);
+static void note_role(void);
 static void reload_if_asked(void);
 static bool must_end(void);
 static void note_work(void);
@@ -92,6 +94,7 @@ FlowWorkerMain(Datum main_arg)
 	MemoryContextSwitchTo(scratch);
 	for (;;)
 	{
+		QueryCancelPending = false; /* no step runs that it could be for */
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
 		if (must_end())
@@ -176,6 +179,7 @@ attach(void)
 	SetConfigOption("deadlock_timeout", "10ms", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("application_name", "flow worker", PGC_USERSET,
 					PGC_S_SESSION);
+	note_role();
 	StartTransactionCommand();
 	database_name = MemoryContextStrdup(TopMemoryContext,
 										get_database_name(MyDatabaseId));
@@ -188,6 +192,15 @@ attach(void)
 	busy_at = attached_at;
 }
 
+/* What the role is now, not what it was when it logged in. */
+static void
+note_role(void)
+{
+	StartTransactionCommand();
+	is_superuser = superuser_arg(worker_args.role);
+	CommitTransactionCommand();
+}
+
 static void
 reload_if_asked(void)
 {
@@ -196,6 +209,7 @@ reload_if_asked(void)
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
 	is_excluded = !FlowGucIncludesDatabase(database_name);
+	note_role();
 }
 
 /*
@@ -206,7 +220,7 @@ static bool
 must_end(void)
 {
 	if (!FlowEnabled || is_excluded || FlowDatabaseIsLetGo(worker_args.database) ||
-		(GetSessionUserIsSuperuser() && !FlowAllowSuperuser))
+		(is_superuser && !FlowAllowSuperuser))
 		return true;
 	if (!is_idle &&
 		!TimestampDifferenceExceeds(attached_at, GetCurrentTimestamp(),

@@ -36,12 +36,13 @@ is_consistent($node, 'nothing was done twice');
 
 # A paused run stays paused over a restart, a planned one is started
 my $paused = value($node, q{SELECT flow_start('work', start_at => now() + interval '1 h')}, extra_params => [ '-U', 'shop' ]);
-my $planned = value($node, q{SELECT flow_start('work', start_at => now() + interval '2 s')}, extra_params => [ '-U', 'shop' ]);
+my $due = value($node, q{SELECT now() + interval '2 s'});
+my $planned = value($node, "SELECT flow_start('work', start_at => '$due')", extra_params => [ '-U', 'shop' ]);
 $node->safe_psql('postgres', "SELECT flow_pause($paused)");
 $node->stop('immediate');
 $node->start;
 is(value($node, "SELECT status FROM flow_await($planned, '60 s')"), 'completed', 'a planned run is started after a restart');
-is(value($node, "SELECT started_at >= created_at + interval '2 s' FROM flow.run WHERE id = $planned"), 't', '... not before its time');
+is(value($node, "SELECT started_at >= '$due' FROM flow.run WHERE id = $planned"), 't', '... not before its time');
 is(value($node, "SELECT status FROM flow.run WHERE id = $paused"), 'paused', 'a paused run is still paused');
 
 $node->stop;
