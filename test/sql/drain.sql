@@ -63,6 +63,23 @@ SELECT flow_start('drain-sinks') AS run \gset
 SELECT flow_drain(:run);
 SELECT status, output FROM flow.run WHERE id = :run;
 
+-- ... of all of them, also when a cursor has looked at the names of a step
+SELECT flow_define('drain-sinks-cursor', ARRAY[
+	flow_step('before', $$ SELECT 'B' AS v $$),
+	flow_step('a', $$ DECLARE c CURSOR FOR SELECT 1; SELECT 'A' AS v $$),
+	flow_step('in_block', $$ DO $do$ DECLARE r record; BEGIN FOR r IN SELECT 1 LOOP PERFORM flow_set('k', '1'); END LOOP; END $do$; SELECT 'C' AS v $$),
+	flow_step('after', $$ SELECT 'D' AS v $$)]);
+SELECT flow_start('drain-sinks-cursor') AS run \gset
+SELECT flow_drain(:run);
+SELECT status, output FROM flow.run WHERE id = :run;
+SELECT flow_define('drain-cursor-upstream', ARRAY[
+	flow_step('up', $$ SELECT 5 AS n $$),
+	flow_step('open', $$ DECLARE c CURSOR FOR SELECT (up->>'n')::int AS n; SELECT 'A' AS v $$, after => '{up}'),
+	flow_step('other', $$ SELECT up->'n' AS n $$, after => '{up}')]);
+SELECT flow_start('drain-cursor-upstream') AS run \gset
+SELECT flow_drain(:run);
+SELECT status, output FROM flow.run WHERE id = :run;
+
 -- Names
 CREATE TABLE drain_item (item int, qty int);
 INSERT INTO drain_item VALUES (1, 10), (2, 20);
@@ -173,6 +190,53 @@ SELECT flow_drain(:run);
 SELECT status, output FROM flow.run WHERE id = :run;
 SELECT status FROM flow.run WHERE id = flow_find('drain-sinks', 'child');
 SELECT flow_drain() AS child;
+SELECT flow_define('drain-stop', ARRAY[
+	flow_step('first', $$ SELECT 1 AS one $$),
+	flow_step('stop', $$ SELECT CASE input->>'how' WHEN 'pause' THEN flow_pause(flow.run_id, 'by itself') ELSE flow_cancel(flow.run_id, 'by itself') END AS stopped,
+		set_config('drain.stopped', flow.run_id::text, false) <> '' AS done $$, after => '{first}'),
+	flow_step('later', $$ INSERT INTO drain_log (run_id, step) VALUES (flow.run_id, 'later') $$, after => '{stop}'),
+	flow_step('beside', $$ INSERT INTO drain_log (run_id, step) VALUES (flow.run_id, 'beside') $$, after => '{first}', priority => -1)]);
+SELECT flow_start('drain-stop', '{"how": "cancel"}') AS run \gset
+SELECT flow_drain(:run);
+SELECT status, status_reason, output FROM flow.run WHERE id = :run;
+SELECT name, status, reason, output FROM flow.step WHERE run_id = :run ORDER BY step_no;
+SELECT count(*) FROM drain_log WHERE run_id = :run;
+SELECT flow_start('drain-stop', '{"how": "pause"}') AS run \gset
+SELECT flow_drain(:run);
+SELECT status, status_reason, output FROM flow.run WHERE id = :run;
+SELECT name, status, output FROM flow.step WHERE run_id = :run ORDER BY step_no;
+SELECT count(*) FROM drain_log WHERE run_id = :run;
+SELECT flow_resume(:run);
+SELECT flow_drain(:run);
+SELECT status FROM flow.run WHERE id = :run;
+SELECT step FROM drain_log WHERE run_id = :run ORDER BY step;
+-- ... in its last step: the run is paused all the same, and not over
+SELECT flow_define('drain-stop-last', ARRAY[
+	flow_step('first', $$ SELECT 1 AS one $$),
+	flow_step('last', $$ SELECT flow_pause(flow.run_id) AS paused $$, after => '{first}')]);
+SELECT flow_start('drain-stop-last', key => 'k') AS run \gset
+SELECT flow_drain(:run);
+SELECT status, finished_at IS NULL AS unfinished, steps, steps_done FROM flow.run WHERE id = :run;
+SELECT name, status, output FROM flow.step WHERE run_id = :run ORDER BY step_no;
+SELECT flow_start('drain-stop-last', key => 'k') = :run AS has_its_key;
+\set VERBOSITY sqlstate
+SELECT flow_drop('drain-stop-last');
+\set VERBOSITY default
+SELECT runs_unfinished FROM flow.workflow WHERE name = 'drain-stop-last';
+SELECT flow_drain(:run) AS nothing;
+SELECT flow_resume(:run);
+SELECT flow_drain(:run) AS no_step;
+SELECT status, output FROM flow.run WHERE id = :run;
+SELECT flow_drop('drain-stop-last');
+-- ... and a step that fails has asked for nothing
+SELECT flow_define('drain-stop-not', ARRAY[
+	flow_step('s', $$ SELECT flow_pause(flow.run_id, 'by itself'); SELECT 1 / (flow.attempt - 1) AS n $$, retries => 1, no_retry_on => '{}')]);
+SELECT flow_start('drain-stop-not') AS run \gset
+SELECT flow_drain(:run);
+SELECT status, status_reason FROM flow.run WHERE id = :run;
+SELECT flow_drain(:run, skip_time => true);
+SELECT status, status_reason FROM flow.run WHERE id = :run;
+SELECT flow_cancel(:run);
 SELECT flow_define('drain-refused', ARRAY[
 	flow_step('drain', $$ SELECT flow_drain() $$),
 	flow_step('await', $$ SELECT flow_await(1) $$)]);
@@ -195,6 +259,19 @@ ROLLBACK;
 -- Refused
 SELECT flow_drain(skip_time => true);
 SELECT flow_drain(-1);
+SELECT flow_drain(0);
+SELECT flow_drain(max_steps => 0);
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT flow_drain();
+ROLLBACK;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT flow_drain();
+ROLLBACK;
+\set VERBOSITY sqlstate
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT flow_drain();
+ROLLBACK;
+\set VERBOSITY default
 CREATE ROLE drain_other;
 GRANT USAGE ON SCHEMA flow TO drain_other;
 SELECT flow_start('drain-sinks') AS run \gset

@@ -103,10 +103,47 @@ SELECT flow_start('start-one', on_conflict => 'sometimes', key => 'k');
 SELECT flow_start('start-one', key => repeat('x', 501));
 SELECT flow_start('start-one', once => true);
 SELECT flow_start('start-one', options => '{"colour": 1}');
+SELECT flow_start('start-one', options => '[]');
+SELECT flow_start('start-one', version => 0);
+SELECT flow_start('start-one', version => -1);
+SELECT flow_start('start-one', start_at => 'infinity');
+SELECT flow_start('start-one', start_at => '-infinity');
+SELECT flow_start('start-one', slot => 'infinity');
+SELECT flow_start('start-one', slot => '-infinity');
+SELECT flow_start('start-one', key => '');
 SELECT flow_disable('start-two');
 SELECT flow_start('start-two');
 SELECT flow_enable('start-two');
 SELECT flow_start('start-two') IS NOT NULL AS enabled;
+
+-- The right to start is none to cancel what somebody else has started
+CREATE ROLE start_ann;
+CREATE ROLE start_eve;
+GRANT USAGE ON SCHEMA flow TO start_ann, start_eve;
+SELECT flow_define('start-role', ARRAY[flow_step('s', 'SELECT 1 AS one')]);
+SELECT flow_grant('start-role', 'start_ann');
+SELECT flow_grant('start-role', 'start_eve');
+SET ROLE start_ann;
+SELECT flow_start('start-role', key => 'k') AS anns \gset
+SET ROLE start_eve;
+\set VERBOSITY sqlstate
+SELECT flow_start('start-role', key => 'k', on_conflict => 'cancel');
+\set VERBOSITY default
+RESET ROLE;
+SELECT status, started_by FROM flow.run WHERE id = :anns;
+SELECT count(*) FROM flow.run WHERE workflow = 'start-role';
+SET ROLE start_ann;
+SELECT flow_start('start-role', key => 'k', on_conflict => 'cancel') AS second \gset
+SELECT id = :second AS second, status, status_reason, started_by FROM flow.run WHERE workflow = 'start-role' ORDER BY id;
+RESET ROLE;
+SELECT flow_drain(:second);
+SELECT status FROM flow.run WHERE id = :second;
+SELECT status, by_role FROM flow.event WHERE run_id = :anns AND by_role = 'start_ann' ORDER BY id;
+SELECT status, by_role = current_user AS by_me FROM flow.event WHERE run_id = :anns AND by_role IS DISTINCT FROM 'start_ann' ORDER BY id;
+SELECT flow_revoke('start-role', 'start_ann'), flow_revoke('start-role', 'start_eve');
+REVOKE USAGE ON SCHEMA flow FROM start_ann, start_eve;
+DROP ROLE start_ann;
+DROP ROLE start_eve;
 
 -- Nothing starts where nothing may be written
 BEGIN READ ONLY;
