@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -239,7 +238,7 @@ write_task(const FlowTaskNew *row, Datum *values, bool *nulls)
 	values[8] = CStringGetTextDatum(FlowStepStatusName(row->status));
 	values[9] = Int32GetDatum(row->attempt);
 	values[10] = Int32GetDatum(row->attempt_base);
-	values[11] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	values[11] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[12] = TimestampTzGetDatum(row->due_at);
 	nulls[12] = TIMESTAMP_IS_NOBEGIN(row->due_at);
 }

@@ -41,7 +41,11 @@ FlowAwait(int64 run_id, TimestampTz until)
 	ConditionVariable *waiters = FlowWaitersOf(run_id);
 
 	if (FlowContextItem() != NULL)
-		refuse(run_id, "A step cannot wait for a run: its worker may be the one that has to run it.");
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("flow_await cannot be called inside a step"),
+				 errdetail("The step's worker may be the one that has to run what it waits for."),
+				 errhint("Let the caller wait, or start that run from a later step.")));
 	if (waiters != NULL)
 		ConditionVariablePrepareToSleep(waiters);
 	if (!is_over(run_id))
@@ -61,7 +65,7 @@ require_waitable(int64 run_id)
 	if (FlowWakeHasReady())
 		refuse(run_id, "This transaction has started a run, which begins when it commits.");
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		refuse(run_id, "This transaction has written, and a step could wait for it.");
+		refuse(run_id, "This transaction has written or holds a lock, and a step could wait for it.");
 	if (IsolationUsesXactSnapshot())
 		refuse(run_id, "This transaction reads with one snapshot, which cannot see the end of the run.");
 	if (holds_strong_lock())

@@ -137,6 +137,8 @@ typedef struct FlowPlan
 	FlowFailure *failure;		/* record this of the only key, run nothing */
 	int			failed_attempt; /* ... if that is still its attempt */
 	TimestampTz failed_start;
+	FlowStepKey interrupted;	/* ran when its run was cancelled ... */
+	TimestampTz interrupted_start;	/* ... since; 0: no step did */
 } FlowPlan;
 
 typedef struct FlowBatch

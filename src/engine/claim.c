@@ -75,6 +75,9 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 		run->items[row->key.step_no] = item;
 		if (run->failing || FlowRunStatusIsFinal(run->status))
 			item->status = FLOW_STEP_CANCELLED;
+		if (item->status == FLOW_STEP_CANCELLED &&
+			memcmp(&item->key, &batch->plan->interrupted, sizeof(FlowStepKey)) == 0)
+			item->started_at = batch->plan->interrupted_start;
 	}
 	batch->items = lappend(batch->items, item);
 	batch->n_claimed++;

@@ -107,11 +107,12 @@ require_run(int64 run_id)
 	FlowIdentityRaise(&identity);
 	found = FlowRunLoad(run_id, &run);
 	FlowIdentityRestore(&identity);
-	if (!found)
+	if (!found || !(FlowAccessIsMember(run.owner) ||
+					FlowAccessIsMember(run.started_by)))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("run " INT64_FORMAT " does not exist", run_id),
-				 errdetail("There is no such run in this database."),
+				 errdetail("There is no such run, or you have no privilege on it."),
 				 errhint("Look at flow.run for the runs you may see.")));
 	if (run.owner != GetUserId())
 		ereport(ERROR,

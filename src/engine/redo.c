@@ -250,6 +250,11 @@ again(FlowBatch *batch, ErrorData *error, List *rest)
 {
 	FlowPlan   *plan = copy_plan(batch->plan, 0, batch->plan->n_keys);
 
+	if (batch->current != NULL && batch->current->has_task)
+	{
+		plan->interrupted = batch->current->key;
+		plan->interrupted_start = batch->current->started_at;
+	}
 	if (++plan->repeats <= MAX_REPEATS)
 		return lcons(plan, rest);
 	give_up(batch, error ? error->message : "it met too many conflicts");

@@ -64,9 +64,7 @@ FlowRunRequire(int64 run_id, FlowRunStatus from, FlowRunStatus to,
 			 ? errdetail("A run that is %s may become: %s.",
 						 FlowRunStatusName(from), legal.data)
 			 : errdetail("A run that is %s stays so.", FlowRunStatusName(from)),
-			 from == FLOW_RUN_FAILED || from == FLOW_RUN_CANCELLED
-			 ? errhint("Use flow_retry() to let it go on.")
-			 : errhint("Look at flow.run for the state of the run.")));
+			 errhint("Look at flow.run for the state of the run.")));
 }
 
 FlowEventRow

@@ -85,8 +85,8 @@ add_outcome(const FlowItem *item, FlowChanges *changes)
 	memset(&row, 0, sizeof(row));
 	row.key = item->key;
 	row.status = item->status;
-	row.attempt = item->status == FLOW_STEP_CANCELLED ? item->attempt - 1 : item->attempt;
-	row.started_at = item->executed || item->failure ? item->started_at : DT_NOBEGIN;
+	row.attempt = item->started_at == 0 ? item->attempt - 1 : item->attempt;
+	row.started_at = item->started_at == 0 ? DT_NOBEGIN : item->started_at;
 	row.finished_at = item->finished_at ? item->finished_at : GetCurrentTimestamp();
 	row.output = item->output;
 	row.has_output = item->has_output;

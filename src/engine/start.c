@@ -157,6 +157,12 @@ check_request(const FlowStart *start)
 				 errmsg("invalid value for on_conflict: \"%s\"", how),
 				 errdetail("It says what to do when a run of the key is in progress."),
 				 errhint("Use one of: return, skip, error, cancel.")));
+	if (strcmp(how, "return") != 0 && start->key == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("on_conflict \"%s\" needs a key", how),
+				 errdetail("Without a key no run is in conflict with another."),
+				 errhint("Give the key argument, and see that it is not null.")));
 	if (start->once && start->key == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -65,7 +65,8 @@ FlowCronRequire(void)
 static bool
 cron_is_here(void)
 {
-	return OidIsValid(get_extension_oid("pg_cron", true)) &&
+	return GetConfigOption("cron.database_name", true, false) != NULL &&
+		OidIsValid(get_extension_oid("pg_cron", true)) &&
 		OidIsValid(get_namespace_oid(CRON_SCHEMA, true));
 }
 

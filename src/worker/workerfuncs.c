@@ -9,11 +9,13 @@
  */
 #include "postgres.h"
 
+#include "commands/dbcommands.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "guc.h"
 #include "shmem/database.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
@@ -24,6 +26,7 @@
 PG_FUNCTION_INFO_V1(flow_installed);
 PG_FUNCTION_INFO_V1(flow_processes);
 PG_FUNCTION_INFO_V1(flow_no_worker_slot);
+PG_FUNCTION_INFO_V1(flow_database_included);
 
 static const char *const process_type_names[] = {
 	[FLOW_PROCESS_LAUNCHER] = "launcher",
@@ -105,4 +108,10 @@ flow_no_worker_slot(PG_FUNCTION_ARGS)
 		if (infos[i].database == MyDatabaseId)
 			PG_RETURN_BOOL(infos[i].no_slot);
 	PG_RETURN_BOOL(false);
+}
+
+Datum
+flow_database_included(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(FlowGucIncludesDatabase(get_database_name(MyDatabaseId)));
 }
