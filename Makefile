@@ -163,7 +163,8 @@ override PG_CFLAGS += $(WARNINGS) $(WERROR) -MMD -MP
 override with_llvm = no
 
 EXTRA_CLEAN = $(OBJS:.o=.d) sql/$(EXTENSION)--*.sql tmp_check tmp_check_iso \
-	results regression.diffs regression.out output_iso log bench/*.o bench/*.so
+	results regression.diffs regression.out output_iso log bench/*.o bench/*.so \
+	$(EXTENSION)-*.zip
 
 # The server to build against: PostgreSQL 15 if it is in its Debian place,
 # else the first in the path.
@@ -187,14 +188,16 @@ test demo bench check-quick style indent lint: deps
 test: all
 	@test/check/suites all
 
-# The SQL regression tests only
-check-quick: all
+# The SQL regression tests only; of the build, only what is wrong is shown
+check-quick:
+	@$(MAKE) -s all
 	@test/check/suites regress
 
 style: all
 	@test/check/style
 
-demo: all
+demo:
+	@$(MAKE) -s all
 	@test/demo/run
 
 bench: all
@@ -241,6 +244,7 @@ help:
 	@echo 'make style        the rules a script can check'
 	@echo 'make indent       format the sources with pg_bsd_indent'
 	@echo 'make lint         build from scratch with warnings as errors, then style'
+	@echo 'make clean        remove what make, the tests and make dist leave here'
 	@echo 'make deps         install missing Debian packages'
 	@echo 'make dist         a zip of the committed tree'
 	@echo 'make installcheck regression, isolation and TAP tests (not as root, after install)'

@@ -29,28 +29,42 @@
 #include "flow.h"
 #include "guc.h"
 
-static void require_schema(AclMode mode, const char *privilege);
+static void require_schema(AclMode wanted);
+static bool lacks(Oid schema, AclMode mode);
+static void require_writable(void);
 static bool can_log_in(Oid role);
 
 void
 FlowAccessRequireRead(void)
 {
-	require_schema(ACL_USAGE, "USAGE");
+	require_schema(ACL_USAGE);
 }
 
+/* Names all that is missing at once, so that one GRANT mends it. */
 static void
-require_schema(AclMode mode, const char *privilege)
+require_schema(AclMode wanted)
 {
 	Oid			schema = FlowInstallRequire()->view_schema;
+	bool		usage = (wanted & ACL_USAGE) && lacks(schema, ACL_USAGE);
+	bool		create = (wanted & ACL_CREATE) && lacks(schema, ACL_CREATE);
+	const char *role;
 
-	if (FlowSchemaAclCheck(schema, GetUserId(), mode) == ACLCHECK_OK)
+	if (!usage && !create)
 		return;
+	role = GetUserNameFromId(GetUserId(), false);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for schema \"%s\"", FLOW_VIEW_SCHEMA),
-			 errhint("Run GRANT %s ON SCHEMA %s TO %s.", privilege,
-					 FLOW_VIEW_SCHEMA,
-					 quote_identifier(GetUserNameFromId(GetUserId(), false)))));
+			 errhint("Run GRANT %s%s%s ON SCHEMA %s TO %s.",
+					 usage ? "USAGE" : "", usage && create ? ", " : "",
+					 create ? "CREATE" : "", FLOW_VIEW_SCHEMA,
+					 quote_identifier(role))));
+}
+
+static bool
+lacks(Oid schema, AclMode mode)
+{
+	return FlowSchemaAclCheck(schema, GetUserId(), mode) != ACLCHECK_OK;
 }
 
 void
@@ -64,18 +78,33 @@ FlowAccessRequireUse(void)
 	if (IsInParallelMode() || IsParallelWorker())
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
-				 errmsg("cannot change workflows or runs during a parallel operation")));
-	if (RecoveryInProgress() || XactReadOnly)
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("cannot change workflows or runs in a read-only transaction")));
+				 errmsg("cannot change workflows or runs during a parallel operation"),
+				 errdetail("A function that calls this one is marked PARALLEL SAFE or RESTRICTED."),
+				 errhint("Mark it PARALLEL UNSAFE.")));
+	require_writable();
+}
+
+static void
+require_writable(void)
+{
+	bool		standby = RecoveryInProgress();
+
+	if (!standby && !XactReadOnly)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+			 errmsg("cannot change workflows or runs in a read-only transaction"),
+			 standby ? errdetail("This server is a standby.") :
+			 errdetail("The transaction is READ ONLY."),
+			 standby ? errhint("Connect to the primary server.") :
+			 errhint("Use BEGIN READ WRITE.")));
 }
 
 void
 FlowAccessRequireCreate(void)
 {
+	require_schema(ACL_USAGE | ACL_CREATE);
 	FlowAccessRequireUse();
-	require_schema(ACL_CREATE, "CREATE");
 }
 
 bool
@@ -92,7 +121,10 @@ FlowAccessRequireMember(const FlowWorkflow *workflow)
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for workflow \"%s\"", workflow->name),
-			 errdetail("It belongs to role \"%s\".", workflow->owner_name)));
+			 errdetail("It belongs to role \"%s\".", workflow->owner_name),
+			 errhint("Only members of that role may: GRANT %s TO %s.",
+					 quote_identifier(workflow->owner_name),
+					 quote_identifier(GetUserNameFromId(GetUserId(), false)))));
 }
 
 void

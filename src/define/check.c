@@ -72,7 +72,8 @@ check_workflow_name(FlowCheck *check)
 		FlowCheckReport(FlowCheckAt(check, -1, NULL),
 						ERRCODE_INVALID_PARAMETER_VALUE,
 						"a workflow needs a name",
-						NULL, NULL);
+						"Starts, grants and views go by it.",
+						"Give it as \"name\".");
 		return;
 	}
 	fault = fault_of_name(name, FLOW_MAX_WORKFLOW_NAME);
@@ -96,7 +97,8 @@ check_step_name(FlowCheck *check, int i)
 		FlowCheckReport(FlowCheckAtStep(check, i),
 						ERRCODE_INVALID_PARAMETER_VALUE,
 						"a step needs a name",
-						NULL, NULL);
+						"Other steps depend on it, and see its output, by that name.",
+						"Give it as \"name\".");
 		return;
 	}
 	fault = fault_of_name(name, FLOW_MAX_STEP_NAME);

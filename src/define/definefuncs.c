@@ -70,6 +70,7 @@ static void read_arguments(FunctionCallInfo fcinfo, const ArgumentMap *map,
 static Jsonb *merge_options(Jsonb *step, Jsonb *options);
 static void read_steps(FlowSpec *spec, ArrayType *array,
 					   FlowProblems *problems);
+static void refuse_null(const char *name, const char *hint);
 static char *text_argument(FunctionCallInfo fcinfo, int i, const char *name);
 static void put_problems(ReturnSetInfo *result, const char *workflow,
 						 const FlowProblems *problems);
@@ -171,7 +172,9 @@ merge_options(Jsonb *step, Jsonb *options)
 	if (!JB_ROOT_IS_OBJECT(options))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"options\" must be a JSON object")));
+				 errmsg("\"options\" must be a JSON object"),
+				 errdetail("Its keys are the names of options."),
+				 errhint("Write options => '{\"retries\": 3}', for instance.")));
 	if (JB_ROOT_COUNT(options) == 0)
 		return step;
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
@@ -191,6 +194,7 @@ merge_options(Jsonb *step, Jsonb *options)
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("option \"%.*s\" is given twice",
 								json.val.string.len, json.val.string.val),
+						 errdetail("It is an argument, too."),
 						 errhint("Leave it out of \"options\".")));
 			if (token == WJB_KEY || token == WJB_VALUE)
 				pushJsonbValue(&state, token, &json);
@@ -211,16 +215,24 @@ flow_define(PG_FUNCTION_ARGS)
 	FlowProblems problems;
 
 	if (map->steps < 0 || PG_ARGISNULL(map->steps))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("\"steps\" must not be null"),
-				 errhint("A workflow without steps has the array '{}'.")));
+		refuse_null("steps", "A workflow without steps has the array '{}'.");
 	FlowProblemsInit(&problems, false);
 	read_arguments(fcinfo, map, FlowArgumentFields, spec->values);
 	if (map->options >= 0 && !PG_ARGISNULL(map->options))
 		FlowSpecReadOptions(spec, PG_GETARG_JSONB_P(map->options), &problems);
 	read_steps(spec, PG_GETARG_ARRAYTYPE_P(map->steps), &problems);
 	PG_RETURN_INT32(FlowWorkflowDefine(spec));
+}
+
+/* hint NULL: there is nothing particular to say */
+static void
+refuse_null(const char *name, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("argument \"%s\" must not be null", name),
+			 errdetail("There is nothing that null could mean here."),
+			 errhint("%s", hint ? hint : "Give a value for it.")));
 }
 
 static void
@@ -248,9 +260,7 @@ flow_define_document(PG_FUNCTION_ARGS)
 	FlowProblems problems;
 
 	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("\"document\" must not be null")));
+		refuse_null("document", NULL);
 	FlowProblemsInit(&problems, false);
 	PG_RETURN_INT32(FlowWorkflowDefine(FlowSpecFromDocument(PG_GETARG_JSONB_P(0),
 															&problems)));
@@ -272,9 +282,7 @@ static char *
 text_argument(FunctionCallInfo fcinfo, int i, const char *name)
 {
 	if (PG_ARGISNULL(i))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("\"%s\" must not be null", name)));
+		refuse_null(name, NULL);
 	return text_to_cstring(PG_GETARG_TEXT_PP(i));
 }
 
@@ -318,9 +326,7 @@ flow_check_document(PG_FUNCTION_ARGS)
 	FlowSpec   *spec;
 
 	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("\"document\" must not be null")));
+		refuse_null("document", NULL);
 	InitMaterializedSRF(fcinfo, 0);
 	FlowProblemsInit(&problems, true);
 	spec = FlowSpecFromDocument(PG_GETARG_JSONB_P(0), &problems);
@@ -330,7 +336,7 @@ flow_check_document(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* The place of a problem goes with its message when there is no step to name. */
+/* There is no column for the place: it goes with the message. */
 static void
 put_problems(ReturnSetInfo *result, const char *workflow,
 			 const FlowProblems *problems)
@@ -348,7 +354,7 @@ put_problems(ReturnSetInfo *result, const char *workflow,
 
 		initStringInfo(&message);
 		appendStringInfoString(&message, problem->message);
-		if (problem->step == NULL && problem->path != NULL)
+		if (problem->path != NULL)
 			appendStringInfo(&message, ", at %s", problem->path);
 		if (problem->detail != NULL)
 			appendStringInfo(&message, ". %s", problem->detail);
@@ -422,9 +428,7 @@ role_argument(FunctionCallInfo fcinfo, int i)
 	const char *role;
 
 	if (PG_ARGISNULL(i))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("\"role\" must not be null")));
+		refuse_null("role", "Name a role, or 'public' for everybody.");
 	role = NameStr(*PG_GETARG_NAME(i));
 	return strcmp(role, "public") == 0 ? InvalidOid : get_role_oid(role, false);
 }

@@ -114,6 +114,19 @@ const FlowField FlowOptionFields[FLOW_OPTION_COUNT] = {
 	[FLOW_OPT_DESCRIPTION] = {"description", FLOW_FIELD_TEXT, NULL, NULL, ALL, 0},
 };
 
+/* Keys of a step as other systems call them */
+static const struct
+{
+	const char *other;
+	FlowOption	option;
+}			synonyms[] = {
+	{"depends", FLOW_OPT_AFTER},
+	{"dependencies", FLOW_OPT_AFTER},
+	{"depends_on", FLOW_OPT_AFTER},
+	{"dependsOn", FLOW_OPT_AFTER},
+	{"id", FLOW_OPT_NAME},
+};
+
 /* Who is being read, for the words of a complaint */
 typedef struct Reading
 {
@@ -126,15 +139,18 @@ typedef struct Reading
 
 static void complain(void *arg, FlowFieldFault fault, const char *key,
 					 const FlowField *field);
+static const char *nearest_key(const Reading *reading, const char *key);
 static const char *subject_of(const Reading *reading);
 static void read_object(const Reading *reading, JsonbContainer *object,
 						FlowValue *values);
 static void read_steps(FlowSpec *spec, JsonbContainer *document,
 					   FlowProblems *problems);
+static void report_no_steps(const FlowSpec *spec, FlowProblems *problems);
 static JsonbContainer *without_steps(Jsonb *document);
 static char *name_in(JsonbContainer *object);
 static void report_shape(FlowProblems *problems, const char *path,
-						 const char *message);
+						 const char *message, const char *detail,
+						 const char *hint);
 static FlowStepKind kind_of(const FlowValue *value);
 static JsonbValue *push_step(JsonbParseState **state, const FlowValue *values);
 
@@ -148,7 +164,9 @@ FlowSpecFromDocument(Jsonb *document, FlowProblems *problems)
 
 	if (!JB_ROOT_IS_OBJECT(document))
 	{
-		report_shape(problems, NULL, "a definition must be a JSON object");
+		report_shape(problems, NULL, "a definition must be a JSON object",
+					 "Its keys are the arguments of flow_define.",
+					 "Begin with {\"name\": ..., \"steps\": [...]}.");
 		return spec;
 	}
 	read_object(&reading, without_steps(document), spec->values);
@@ -184,7 +202,7 @@ complain(void *arg, FlowFieldFault fault, const char *key,
 {
 	const Reading *reading = arg;
 	FlowProblem problem = {ERROR, ERRCODE_INVALID_PARAMETER_VALUE};
-	FlowSuggestion suggestion;
+	const char *near;
 
 	problem.step = reading->step;
 	problem.path = psprintf("%s%s", reading->place, key);
@@ -199,14 +217,29 @@ complain(void *arg, FlowFieldFault fault, const char *key,
 	{
 		problem.message = psprintf("unknown key \"%s\" in %s", key,
 								   subject_of(reading));
-		FlowSuggestionInit(&suggestion, key);
-		for (int i = 0; i < reading->n_fields; i++)
-			FlowSuggestionAdd(&suggestion, reading->fields[i].name);
-		if (suggestion.best)
-			problem.hint = psprintf("Perhaps you meant \"%s\".",
-									suggestion.best);
+		near = nearest_key(reading, key);
+		if (near)
+			problem.hint = psprintf("Perhaps you meant \"%s\".", near);
 	}
 	FlowProblemReport(reading->problems, &problem);
+}
+
+/* NULL if none is near. */
+static const char *
+nearest_key(const Reading *reading, const char *key)
+{
+	FlowSuggestion suggestion;
+
+	if (reading->fields == FlowOptionFields)
+		for (int s = 0; s < lengthof(synonyms); s++)
+			if (pg_strcasecmp(key, synonyms[s].other) == 0)
+				return FlowOptionFields[synonyms[s].option].name;
+	FlowSuggestionInit(&suggestion, key);
+	for (int i = 0; i < reading->n_fields; i++)
+		FlowSuggestionAdd(&suggestion, reading->fields[i].name);
+	if (reading->fields == FlowArgumentFields && *reading->place == '\0')
+		FlowSuggestionAdd(&suggestion, "steps");
+	return suggestion.best;
 }
 
 static const char *
@@ -251,11 +284,15 @@ read_steps(FlowSpec *spec, JsonbContainer *document, FlowProblems *problems)
 													 &buffer);
 
 	if (steps == NULL || steps->type == jbvNull)
+	{
+		report_no_steps(spec, problems);
 		return;
+	}
 	if (steps->type != jbvBinary ||
 		!JsonContainerIsArray(steps->val.binary.data))
 	{
-		report_shape(problems, "steps", "\"steps\" must be an array");
+		report_shape(problems, "steps", "\"steps\" must be an array",
+					 "Its elements are the steps, in any order.", NULL);
 		return;
 	}
 	spec->n_steps = JsonContainerSize(steps->val.binary.data);
@@ -269,6 +306,18 @@ read_steps(FlowSpec *spec, JsonbContainer *document, FlowProblems *problems)
 	}
 }
 
+static void
+report_no_steps(const FlowSpec *spec, FlowProblems *problems)
+{
+	const char *name = FlowSpecText(spec, FLOW_ARG_NAME);
+
+	report_shape(problems, NULL, name ?
+				 psprintf("workflow \"%s\" needs \"steps\"", name) :
+				 "a workflow needs \"steps\"",
+				 "There is no such key in the document, or it is null.",
+				 "A workflow without steps has the array [].");
+}
+
 void
 FlowSpecReadStep(FlowSpec *spec, int i, JsonbContainer *object,
 				 FlowProblems *problems)
@@ -279,7 +328,8 @@ FlowSpecReadStep(FlowSpec *spec, int i, JsonbContainer *object,
 	FlowObjectInit(FlowOptionFields, FLOW_OPTION_COUNT, step->values);
 	if (object == NULL || !JsonContainerIsObject(object))
 		report_shape(problems, psprintf("steps[%d]", i),
-					 "a step must be a JSON object");
+					 "a step must be a JSON object",
+					 NULL, "Make it with flow_step().");
 	else
 	{
 		reading.step = name_in(object);
@@ -305,12 +355,15 @@ name_in(JsonbContainer *object)
 }
 
 static void
-report_shape(FlowProblems *problems, const char *path, const char *message)
+report_shape(FlowProblems *problems, const char *path, const char *message,
+			 const char *detail, const char *hint)
 {
 	FlowProblem problem = {ERROR, ERRCODE_INVALID_PARAMETER_VALUE};
 
 	problem.path = path;
 	problem.message = message;
+	problem.detail = detail;
+	problem.hint = hint;
 	FlowProblemReport(problems, &problem);
 }
 
@@ -334,7 +387,9 @@ FlowSpecReadOptions(FlowSpec *spec, Jsonb *options, FlowProblems *problems)
 
 	if (!JB_ROOT_IS_OBJECT(options))
 	{
-		report_shape(problems, "options", "\"options\" must be a JSON object");
+		report_shape(problems, "options", "\"options\" must be a JSON object",
+					 "Its keys are the names of options.",
+					 "Write options => '{\"notify\": \"none\"}', for instance.");
 		return;
 	}
 	read_object(&reading, &options->root, values);
@@ -346,7 +401,9 @@ FlowSpecReadOptions(FlowSpec *spec, Jsonb *options, FlowProblems *problems)
 			continue;
 		if (!FlowValueIsInitial(field, &spec->values[a]))
 			report_shape(problems, psprintf("options.%s", field->name),
-						 psprintf("option \"%s\" is given twice", field->name));
+						 psprintf("option \"%s\" is given twice", field->name),
+						 "It is an argument, too.",
+						 "Leave it out of \"options\".");
 		spec->values[a] = values[a];
 	}
 }

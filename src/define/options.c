@@ -65,6 +65,7 @@ static void check_bound(FlowCheck *check, int i, const Bound *bound);
 static double as_number(const FlowField *field, const FlowValue *value);
 static void check_pairing(FlowCheck *check, int i, const Pairing *pairing);
 static void check_sqlstates(FlowCheck *check, int i, FlowOption option);
+static void report_unsupported(FlowCheck *check, int i, FlowOption option);
 static bool is_given(const FlowCheck *check, int i, FlowOption option);
 
 void
@@ -236,12 +237,35 @@ FlowOptionsCheckSupported(FlowCheck *check, int i)
 	for (int option = 0; option < FLOW_OPTION_COUNT; option++)
 		if ((FlowOptionFields[option].flags & FLOW_FIELD_LATER) &&
 			is_given(check, i, option))
-			FlowCheckReport(FlowCheckAtOption(check, i, option),
-							ERRCODE_FEATURE_NOT_SUPPORTED,
-							psprintf("option \"%s\" of step \"%s\" is not supported yet",
-									 FlowOptionFields[option].name,
-									 FlowStepLabel(check->spec, i)),
-							NULL, NULL);
+			report_unsupported(check, i, option);
+}
+
+/*
+ * An option with choices is there, and all its values but the default are not;
+ * of a value that is no choice, check_choice has told.
+ */
+static void
+report_unsupported(FlowCheck *check, int i, FlowOption option)
+{
+	const FlowField *field = &FlowOptionFields[option];
+	const char *given;
+
+	FlowCheckAtOption(check, i, option);
+	if (field->choices != NULL)
+	{
+		given = FlowStepText(&check->spec->steps[i], option);
+		if (FlowFieldAllows(field, given))
+			FlowCheckReport(check, ERRCODE_FEATURE_NOT_SUPPORTED,
+							psprintf("value \"%s\" for \"%s\" is not supported yet",
+									 given, field->name),
+							NULL,
+							psprintf("Use \"%s\".", field->initial));
+	}
+	else
+		FlowCheckReport(check, ERRCODE_FEATURE_NOT_SUPPORTED,
+						psprintf("option \"%s\" of step \"%s\" is not supported yet",
+								 field->name, FlowStepLabel(check->spec, i)),
+						NULL, NULL);
 }
 
 static bool

@@ -50,6 +50,7 @@ static bool is_query(const RawStmt *raw, bool *creates);
 static void resolve(Pass *pass, const FlowParseScope *scope);
 static bool is_problem_of_text(const ErrorData *error);
 static void report_error(Pass *pass, const ErrorData *error, int level);
+static const char *with_step(const char *name, const char *message);
 static void check_statements(Pass *pass, int i);
 static bool fault_of_statement(const Node *statement, FlowProblem *problem);
 static bool fault_of_transaction(const TransactionStmt *statement,
@@ -221,8 +222,7 @@ report_error(Pass *pass, const ErrorData *error, int level)
 	FlowProblem problem = {level, error->sqlerrcode, name};
 
 	problem.path = psprintf("steps[%d].sql", pass->next);
-	problem.message = psprintf("step \"%s\": %s", name ? name : "",
-							   error->message);
+	problem.message = with_step(name ? name : "", error->message);
 	problem.detail = error->detail;
 	problem.hint = error->hint;
 	problem.sql = step_sql(pass, pass->next);
@@ -230,6 +230,17 @@ report_error(Pass *pass, const ErrorData *error, int level)
 	problem.position = error->cursorpos > 0 ? error->cursorpos :
 		error->internalpos;
 	FlowProblemReport(pass->problems, &problem);
+}
+
+/* The errors of names.c speak of the step already. */
+static const char *
+with_step(const char *name, const char *message)
+{
+	const char *subject = psprintf("step \"%s\"", name);
+
+	if (strncmp(message, subject, strlen(subject)) == 0)
+		return message;
+	return psprintf("%s: %s", subject, message);
 }
 
 static void

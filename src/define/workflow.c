@@ -129,7 +129,9 @@ lock_or_insert(const char *name, FlowWorkflow *workflow)
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("workflow \"%s\" was defined by another transaction meanwhile",
-					name)));
+					name),
+			 errdetail("At this isolation level the transaction cannot see it."),
+			 errhint("Try the transaction again.")));
 	return false;
 }
 
@@ -141,6 +143,7 @@ require_home(const FlowWorkflow *workflow)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("workflow \"%s\" was restored from another database",
 						workflow->name),
+				 errdetail("Its runs belong to that database."),
 				 errhint("Define it under another name.")));
 }
 
@@ -193,7 +196,8 @@ FlowWorkflowDocument(const char *name, int32 version)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("version %d of workflow \"%s\" does not exist",
 						version, name),
-				 errhint("The newest version is %d.", workflow.version)));
+				 errdetail("The newest version is %d.", workflow.version),
+				 errhint("Look at flow.workflow for the versions.")));
 	return compose_document(&workflow, &stored);
 }
 
@@ -204,14 +208,23 @@ require_workflow(const char *name, FlowWorkflow *workflow)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("workflow \"%s\" does not exist", name),
-				 errhint("Define it with flow_define(), or look at flow.workflow.")));
+				 errdetail("There is no workflow of that name in this database."),
+				 errhint("Look at flow.workflow for the workflows you may see, or use flow_define().")));
 }
 
 static void
 require_visible(const FlowWorkflow *workflow)
 {
-	if (!FlowWorkflowHasGrant(workflow->id, NULL))
-		FlowAccessRequireMember(workflow);
+	if (FlowAccessIsMember(workflow->owner) ||
+		FlowWorkflowHasGrant(workflow->id, NULL))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for workflow \"%s\"", workflow->name),
+			 errdetail("It belongs to role \"%s\".", workflow->owner_name),
+			 errhint("Ask a member of that role for: SELECT flow_grant(%s, %s)",
+					 quote_literal_cstr(workflow->name),
+					 quote_literal_cstr(GetUserNameFromId(GetUserId(), false)))));
 }
 
 static Jsonb *
@@ -398,13 +411,16 @@ check_privilege(const char *privilege)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("privilege \"%s\" on workflows is not supported yet",
-							privilege)));
+							privilege),
+					 errdetail("The only privilege is \"%s\".", privileges[0]),
+					 errhint("Members of the owner's role may do everything.")));
 		FlowSuggestionAdd(&suggestion, privileges[i]);
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown privilege \"%s\"", privilege),
+			 errdetail("The only privilege is \"%s\".", privileges[0]),
 			 suggestion.best ?
 			 errhint("Perhaps you meant \"%s\".", suggestion.best) :
-			 errhint("The privilege is \"%s\".", privileges[0])));
+			 errhint("Use \"%s\".", privileges[0])));
 }

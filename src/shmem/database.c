@@ -22,6 +22,7 @@
  */
 #include "postgres.h"
 
+#include "access/twophase.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -164,6 +165,7 @@ find_or_make(Oid database)
 	slot->info.database = database;
 	slot->info.state = FLOW_DATABASE_UNKNOWN;
 	slot->info.next_due = DT_NOEND;
+	slot->info.prepared = -1;
 	return slot;
 }
 
@@ -244,6 +246,8 @@ FlowDatabaseAttach(Oid database)
 		slot->info.scheduler_pid = MyProcPid;
 		slot->scheduler_procno = FlowMyProcNumber();
 		slot->info.next_due = DT_NOEND;
+		if (slot->info.prepared < 0)
+			slot->info.prepared = max_prepared_xacts;
 		attached_database = database;
 	}
 	LWLockRelease(FlowShmemLock());
@@ -364,6 +368,37 @@ FlowDatabaseSetNoSlot(Oid database, bool no_slot)
 	if (slot != NULL)
 		slot->info.no_slot = no_slot;
 	LWLockRelease(FlowShmemLock());
+}
+
+void
+FlowDatabaseNotePrepared(Oid database)
+{
+	DatabaseSlot *slot;
+
+	if (!FlowShmemIsAvailable())
+		return;
+	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
+	slot = find_or_make(database);
+	if (slot != NULL)
+		slot->info.prepared = Max(slot->info.prepared, 0) + 1;
+	LWLockRelease(FlowShmemLock());
+}
+
+bool
+FlowDatabaseTakePrepared(Oid database)
+{
+	DatabaseSlot *slot;
+	bool		taken;
+
+	if (!FlowShmemIsAvailable())
+		return false;
+	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
+	slot = find(database);
+	taken = slot != NULL && slot->info.prepared > 0;
+	if (taken)
+		slot->info.prepared--;
+	LWLockRelease(FlowShmemLock());
+	return taken;
 }
 
 int

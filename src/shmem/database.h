@@ -44,6 +44,9 @@ typedef struct FlowDatabaseInfo
 	int64		emitted;		/* highest event id announced; 0: unknown */
 	int			wanted;			/* roles that could work and have no worker */
 	bool		no_slot;		/* a worker found no place in the server */
+	int			prepared;		/* transactions prepared with something to
+								 * announce; after a start, as many as there
+								 * can be; -1: not known yet */
 } FlowDatabaseInfo;
 
 /*
@@ -55,6 +58,13 @@ extern void FlowDatabaseAsk(Oid database, uint32 ask);
 
 /* Says that a step falls due at that time; as FlowDatabaseAsk. */
 extern void FlowDatabaseAskDue(Oid database, TimestampTz due);
+
+/*
+ * A transaction that has something to announce was prepared: its COMMIT PREPARED
+ * announces nothing by itself, so it is to be followed by a sweep.
+ */
+extern void FlowDatabaseNotePrepared(Oid database);
+extern bool FlowDatabaseTakePrepared(Oid database); /* was there one? */
 
 /* The extension was created (or may have been): probe the database. */
 extern void FlowDatabaseProbe(Oid database);

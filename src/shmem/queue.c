@@ -94,6 +94,7 @@ static Lane *lock_lane(int number);
 static int	find_lane(Oid database, Oid role);
 static bool lane_is_reusable(const Lane *lane);
 static bool push(Lane *lane, const FlowReady *ready, TimestampTz now);
+static bool make_room(const Lane *for_lane);
 static void stamp(Lane *lane, Entry *entry);
 static void release(Lane *lane, Entry *entry);
 static int *workflow_counter(Oid database, int32 workflow_id);
@@ -235,12 +236,6 @@ FlowQueueForget(Oid database)
 		if (queue->lanes[i].database == database)
 			clear_lane(&queue->lanes[i]);
 	LWLockRelease(FlowShmemLock());
-}
-
-int
-FlowQueueRoom(void)
-{
-	return FlowShmemIsAvailable() ? ((volatile Queue *) queue)->n_free : 0;
 }
 
 void
@@ -459,12 +454,15 @@ push(Lane *lane, const FlowReady *ready, TimestampTz now)
 {
 	int		   *counter = workflow_counter(lane->database, ready->workflow_id);
 	Entry	   *entry;
-	pairingheap heap = heap_of(lane);
+	pairingheap heap;
 
-	if (queue->n_free == 0 || lane->entries >= LANE_LIMIT ||
-		*counter >= WORKFLOW_LIMIT)
+	if (lane->entries >= LANE_LIMIT || *counter >= WORKFLOW_LIMIT)
+		return false;
+	if (queue->n_free == 0 &&
+		(lane->entries >= FLOW_LANE_RESERVE || !make_room(lane)))
 		return false;
 
+	heap = heap_of(lane);
 	entry = &queue->pool[queue->free[--queue->n_free]];
 	entry->ready = *ready;
 	entry->pushed_at = now;
@@ -474,6 +472,36 @@ push(Lane *lane, const FlowReady *ready, TimestampTz now)
 	dlist_push_tail(&lane->by_age, &entry->by_age);
 	lane->entries++;
 	(*counter)++;
+	return true;
+}
+
+/*
+ * Every lane has a right to a few entries: the longest one gives up its youngest,
+ * which the table still knows.
+ */
+static bool
+make_room(const Lane *for_lane)
+{
+	Lane	   *longest = NULL;
+	Entry	   *youngest;
+	pairingheap heap;
+
+	for (int i = 0; i < queue->n_lanes; i++)
+	{
+		Lane	   *lane = &queue->lanes[i];
+
+		if (lane != for_lane && lane->entries > FLOW_LANE_RESERVE &&
+			(longest == NULL || lane->entries > longest->entries))
+			longest = lane;
+	}
+	if (longest == NULL)
+		return false;
+	youngest = dlist_container(Entry, by_age, dlist_tail_node(&longest->by_age));
+	heap = heap_of(longest);
+	pairingheap_remove(&heap, &youngest->node);
+	longest->root = heap.ph_root;
+	release(longest, youngest);
+	longest->overflown = true;
 	return true;
 }
 

@@ -53,12 +53,13 @@ extern bool FlowQueueIsOverflown(int lane);
 /* Drops every entry of a database: its extension, or it, is going away. */
 extern void FlowQueueForget(Oid database);
 
+/* Entries that every lane has room for, however full the queue is */
+#define FLOW_LANE_RESERVE	64
+
 /*
- * For refill.c: how many entries there is room for in all; marking all lanes of
- * a database, or a pinned one, as overflown; clearing the mark of a lane, which
- * returns whether it was set.
+ * For refill.c: marking all lanes of a database, or a pinned one, as overflown;
+ * clearing the mark of a lane, which returns whether it was set.
  */
-extern int	FlowQueueRoom(void);
 extern void FlowQueueMarkOverflown(Oid database);
 extern void FlowQueueMarkLaneOverflown(int lane);
 extern bool FlowQueueTakeOverflown(int lane);

@@ -29,7 +29,7 @@
 #include "shmem/waiters.h"
 
 /* To be raised when a structure changes its meaning but not its size */
-#define LAYOUT_VERSION	1
+#define LAYOUT_VERSION	2
 
 #define TRANCHE_NAME	"flow"
 

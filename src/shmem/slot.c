@@ -38,6 +38,7 @@
 /* A cancel of a run: what it does at a lower epoch is void */
 typedef struct Cancel
 {
+	Oid			database;
 	int64		run_id;
 	int32		epoch;
 } Cancel;
@@ -273,7 +274,7 @@ copy_slot(Slot *slot, FlowSlotInfo *out)
 void
 FlowSlotCancelRun(int64 run_id, int32 epoch)
 {
-	Cancel		cancel = {run_id, epoch};
+	Cancel		cancel = {MyDatabaseId, run_id, epoch};
 
 	if (!FlowShmemIsAvailable())
 		return;
@@ -308,6 +309,7 @@ mark_interrupted(Slot *slot, Cancel cancel)
 
 	SpinLockAcquire(&slot->mutex);
 	if (slot->info.pid != 0 && slot->info.busy &&
+		slot->info.database == cancel.database &&
 		slot->info.key.run_id == cancel.run_id &&
 		slot->info.epoch < cancel.epoch)
 	{
@@ -348,7 +350,8 @@ FlowSlotIsCancelled(int64 run_id, int32 epoch, uint64 generation)
 	{
 		const Cancel *cancel = &shared->cancels[i % CANCELS_KEPT];
 
-		cancelled = cancel->run_id == run_id && cancel->epoch > epoch;
+		cancelled = cancel->database == MyDatabaseId &&
+			cancel->run_id == run_id && cancel->epoch > epoch;
 	}
 	SpinLockRelease(&shared->mutex);
 	return cancelled;

@@ -354,8 +354,12 @@ at_xact(XactEvent event, void *arg)
 				send_all(innermost);
 			forget();
 			break;
-		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
+			if (innermost != NULL)
+				FlowDatabaseNotePrepared(MyDatabaseId);
+			forget();
+			break;
+		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PARALLEL_COMMIT:
 		case XACT_EVENT_PARALLEL_ABORT:
 			forget();

@@ -26,6 +26,8 @@
 #define EMIT_CHANNEL	"flow"
 #define EMIT_MAX		1000	/* events in one transaction */
 #define EMIT_INTERVAL	50		/* ms between two rounds */
+#define EMIT_MIN_DELAY	1000	/* ms, after a failure, doubling */
+#define EMIT_MAX_DELAY	60000
 #define EMIT_WINDOW		1024	/* ids in which a gap may still be filled */
 #define EMIT_CATCH_UP	60000	/* ms; older events are not announced by a
 								 * scheduler that does not know the last */
@@ -42,6 +44,7 @@ typedef struct EmitRound
 
 static bool emit_pending = true;
 static TimestampTz emit_next = 0;	/* not before */
+static int	emit_delay = 0;		/* ms, after a failure */
 static int64 emit_floor = -1;
 static int64 emit_last = 0;
 static int64 emit_sent[EMIT_WINDOW];	/* by id modulo the window */
@@ -78,10 +81,17 @@ FlowEmitRun(bool asked)
 	round->last = emit_last;
 	round->n = 0;
 	find_gaps(round);
-	if (FlowSchedulerTransact("announce events", emit_body, round))
+	if (FlowSchedulerTry("announce events", emit_body, round))
 	{
 		remember(round);
 		emit_pending = round->n == EMIT_MAX;
+		emit_delay = 0;
+	}
+	else
+	{
+		/* such as a full notify queue: steps must not wait for it */
+		emit_delay = Min(EMIT_MAX_DELAY, Max(EMIT_MIN_DELAY, 2 * emit_delay));
+		emit_next = TimestampTzPlusMilliseconds(now, emit_delay);
 	}
 	pfree(round);
 }

@@ -40,6 +40,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "shmem/database.h"
+#include "shmem/queue.h"
 #include "shmem/slot.h"
 #include "worker/launcher.h"
 #include "worker/scheduler.h"
@@ -422,6 +423,7 @@ start_scheduler(Entry *entry, TimestampTz now)
 	}
 	if (database == NULL)
 	{
+		FlowQueueForget(entry->database);
 		FlowDatabaseForget(entry->database);
 		return;
 	}

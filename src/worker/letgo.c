@@ -35,6 +35,7 @@
 
 #include "compat.h"
 #include "shmem/database.h"
+#include "shmem/queue.h"
 #include "shmem/wake.h"
 #include "worker/letgo.h"
 
@@ -85,7 +86,9 @@ process_utility(PlannedStmt *pstmt, const char *queryString,
 	bool		commits_prepared = IsA(statement, TransactionStmt) &&
 	((TransactionStmt *) statement)->kind == TRANS_STMT_COMMIT_PREPARED;
 
-	if (context == PROCESS_UTILITY_TOPLEVEL && !IsTransactionBlock())
+	if (context == PROCESS_UTILITY_TOPLEVEL &&
+		!(IsTransactionBlock() && (IsA(statement, DropdbStmt) ||
+								   IsA(statement, CreatedbStmt))))
 	{
 		Oid			database = find_database(statement);
 
@@ -97,7 +100,7 @@ process_utility(PlannedStmt *pstmt, const char *queryString,
 	}
 	next_utility(pstmt, queryString, readOnlyTree, context, params, queryEnv,
 				 dest, qc);
-	if (commits_prepared)
+	if (commits_prepared && FlowDatabaseTakePrepared(MyDatabaseId))
 		FlowDatabaseAsk(MyDatabaseId, FLOW_ASK_SWEEP);
 }
 
@@ -219,7 +222,10 @@ end_let_go(XactEvent event, void *arg)
 		(event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT))
 		return;
 	if (event == XACT_EVENT_COMMIT && let_go_drops)
+	{
+		FlowQueueForget(let_go_database);
 		FlowDatabaseForget(let_go_database);
+	}
 	else
 	{
 		(void) FlowDatabaseLetGo(let_go_database, 0);

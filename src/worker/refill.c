@@ -219,7 +219,10 @@ find_lane(const Refill *refill, Oid role, bool *overflown)
 	return NULL;
 }
 
-/* One chunk of each group; returns false when there is no more to do. */
+/*
+ * One chunk of each group; returns false when there is no more to do.  However full
+ * the queue is, each lane may have some room left of its own.
+ */
 static bool
 read_around(Refill *refill, int64 home)
 {
@@ -229,8 +232,6 @@ read_around(Refill *refill, int64 home)
 	{
 		RefillGroup *group = &refill->groups[i];
 
-		if (FlowQueueRoom() <= 0)
-			return false;
 		if (group->done || group->full)
 			continue;
 		read_chunk(group, home);

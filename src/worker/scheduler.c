@@ -87,6 +87,8 @@ static bool note_activity(TimestampTz now);
 static TimestampTz compute_wake_time(TimestampTz now);
 static void sleep_until(TimestampTz wake);
 static void leave(void);
+static ErrorData *transact(const char *doing, FlowSchedulerBody body, void *arg,
+						   bool *present);
 static void transaction_body(void *arg);
 static void note_failure(const ErrorData *error, const char *doing);
 
@@ -361,6 +363,32 @@ leave(void)
 bool
 FlowSchedulerTransact(const char *doing, FlowSchedulerBody body, void *arg)
 {
+	bool		present;
+	ErrorData  *error = transact(doing, body, arg, &present);
+
+	if (error != NULL)
+		note_failure(error, doing);
+	return error == NULL && present;
+}
+
+bool
+FlowSchedulerTry(const char *doing, FlowSchedulerBody body, void *arg)
+{
+	bool		present;
+	ErrorData  *error = transact(doing, body, arg, &present);
+
+	if (error != NULL)
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("flow scheduler could not %s: %s", doing, error->message),
+				 errdetail("In the database with OID %u.", MyDatabaseId),
+				 error->hint ? errhint("%s", error->hint) : 0));
+	return error == NULL && present;
+}
+
+static ErrorData *
+transact(const char *doing, FlowSchedulerBody body, void *arg, bool *present)
+{
 	Transaction transaction = {
 		.body = body,
 		.arg = arg
@@ -373,9 +401,8 @@ FlowSchedulerTransact(const char *doing, FlowSchedulerBody body, void *arg)
 		is_absent = true;
 	if (transaction.changed)
 		start_anew();
-	if (error != NULL)
-		note_failure(error, doing);
-	return error == NULL && !transaction.absent;
+	*present = !transaction.absent;
+	return error;
 }
 
 static void

@@ -17,6 +17,13 @@ typedef void (*FlowSchedulerBody) (int64 home, void *arg);
  * when the extension is not installed (any more).  Scheduler only, outside a
  * transaction.
  */
+/*
+ * The same for work that may fail without harm to the rest: an error is
+ * logged, and nothing else waits for it.
+ */
+extern bool FlowSchedulerTry(const char *doing, FlowSchedulerBody body,
+							 void *arg);
+
 extern bool FlowSchedulerTransact(const char *doing, FlowSchedulerBody body,
 								  void *arg);
 

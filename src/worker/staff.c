@@ -328,7 +328,7 @@ may_work(StaffRole *role, TimestampTz now)
 {
 	StaffCheck	check = {.role = role->role};
 
-	if (!FlowSchedulerTransact("look up a role", check_body, &check))
+	if (!FlowSchedulerTry("look up a role", check_body, &check))
 		return false;
 	if (check.reason == NULL)
 	{

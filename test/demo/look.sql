@@ -1,8 +1,9 @@
 -- Where to look: the views, as anybody would use them.
 
 \pset footer off
-\echo Runs (flow.run)
-SELECT workflow, status, count(*) AS runs, min(finished_at - created_at) AS shortest, max(finished_at - created_at) AS longest
+\echo Runs (flow.run), with the times from start to end, waiting included
+SELECT workflow, status, count(*) AS runs,
+	   min(finished_at - created_at) AS "shortest, start to end", max(finished_at - created_at) AS "longest, start to end"
 FROM flow.run GROUP BY workflow, status ORDER BY workflow DESC, status;
 
 \echo Steps (flow.step)
@@ -28,7 +29,8 @@ ORDER BY s.step_no;
 \echo Throughput
 SELECT s.workflow, count(DISTINCT s.run_id) AS runs, count(*) AS steps,
 	   round(extract(epoch FROM max(s.finished_at) - min(r.created_at)), 1) AS seconds,
-	   round(count(*) / extract(epoch FROM max(s.finished_at) - min(r.created_at))) AS "steps/s"
+	   CASE WHEN count(DISTINCT s.run_id) > 1
+			THEN round(count(*) / extract(epoch FROM max(s.finished_at) - min(r.created_at))) END AS "steps/s"
 FROM flow.step s JOIN flow.run r ON r.id = s.run_id
 WHERE s.status IN ('completed', 'failed')
 GROUP BY s.workflow ORDER BY s.workflow DESC;

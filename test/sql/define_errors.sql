@@ -11,6 +11,15 @@ SELECT flow_define(NULL::text, '{}');
 SELECT flow_define('x', NULL);
 SELECT flow_define(NULL::jsonb);
 SELECT flow_define('[]');
+SELECT flow_define('{"name": "x"}');
+SELECT flow_define('{"name": "x", "steps": null}');
+SELECT flow_define('{"name": "x", "stps": []}');
+SELECT flow_define('{"name": "x", "steps": {}}');
+SELECT flow_definition(NULL);
+SELECT flow_enable(NULL);
+SELECT flow_grant('x', NULL);
+SELECT flow_grant('x', 'public', NULL);
+SELECT * FROM flow_check_document(NULL);
 SELECT flow_define('x', '{null}');
 SELECT flow_define('x', ARRAY['"a"'::jsonb]);
 SELECT flow_define('x', ARRAY[flow_step('a', 'SELECT 1'), flow_step('a', 'SELECT 2')]);
@@ -50,9 +59,10 @@ RETURNS TABLE(step text, severity text, code text, message text, hint text) LANG
 AS $$ SELECT step, severity, code, message, hint FROM flow_check_document(jsonb_build_object('name', 'x', 'steps', steps) || other) $$;
 
 -- names of workflows
-SELECT name, code, message FROM (VALUES (''), ('a:b'), ('task.x'), (repeat('x', 59)), (repeat('x', 58)), (E'a\tb'), ('a b')) v(name), flow_check_document(jsonb_build_object('name', name));
+SELECT name, code, message FROM (VALUES (''), ('a:b'), ('task.x'), (repeat('x', 59)), (repeat('x', 58)), (E'a\tb'), ('a b')) v(name), flow_check_document(jsonb_build_object('name', name, 'steps', '[]'::jsonb));
 SELECT code, message FROM flow_check_document('{"steps": []}');
 SELECT code, message FROM flow_check_document('7');
+SELECT code, message, hint FROM flow_check_document('{"step": []}');
 -- names of steps
 SELECT * FROM pg_temp.problems(jsonb_build_array(
 	'{"sql": "SELECT 1"}'::jsonb, flow_step('', 'SELECT 1'), flow_step('a:b', 'SELECT 1'), flow_step(repeat('x', 64), 'SELECT 1'),
@@ -61,6 +71,7 @@ SELECT * FROM pg_temp.problems(jsonb_build_array(
 SELECT * FROM pg_temp.problems(jsonb_build_array(flow_step('order', 'SELECT 1'), flow_step('left', 'SELECT 1'), flow_step('value', 'SELECT 1'), flow_step(repeat('x', 63), 'SELECT 1')));
 -- keys and types
 SELECT * FROM pg_temp.problems('[{"name": "a", "sql": "SELECT 1", "retrys": 1, "batch": "no", "retries": 1.5, "backoff": "2", "after": "b", "timeout": 5000, "max_delay": "soon", "priority": 99999999999, "retry_on": [40], "description": {}}]');
+SELECT * FROM pg_temp.problems('[{"id": "a", "sql": "SELECT 1"}, {"name": "b", "sql": "SELECT 1", "depends": [], "dependencies": [], "depends_on": [], "dependsOn": []}]');
 SELECT * FROM pg_temp.problems('{}');
 SELECT * FROM pg_temp.problems('[]', '{"notify": 1, "keep": "x", "id": "y", "search_path": "a,,b"}');
 -- values
@@ -81,7 +92,7 @@ SELECT * FROM pg_temp.problems(jsonb_build_array(
 	flow_step('c', 'SELECT 1', after => '{b}', hook => '{failed}')));
 -- what has to wait
 SELECT * FROM pg_temp.problems(jsonb_build_array(
-	flow_step('a', 'SELECT 1', needs => 'any', condition => 'true', for_each => 'SELECT 1', total_timeout => '1 h', on_error => 'skip'),
+	flow_step('a', 'SELECT 1', needs => 'any', condition => 'true', for_each => 'SELECT 1', total_timeout => '1 h', on_error => 'continue'),
 	flow_step('b', 'SELECT 1', again => 'x', undo => 'x', undo_of => 'a', emits => '{e}', limits => '{l}', isolation => 'serializable'),
 	flow_step('c', 'SELECT 1', hook => '{failed}'), flow_step('d', 'SELECT 1', after => '{a:failed}'),
 	flow_command('e', 'VACUUM'), flow_wait('f'), flow_approval('g'), flow_choice('h', '1'), flow_subflow('i', 'w'), flow_task('j'), flow_http('k', 's')));

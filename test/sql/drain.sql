@@ -192,8 +192,7 @@ SELECT status FROM flow.run WHERE id = flow_find('drain-sinks', 'child');
 SELECT flow_drain() AS child;
 SELECT flow_define('drain-stop', ARRAY[
 	flow_step('first', $$ SELECT 1 AS one $$),
-	flow_step('stop', $$ SELECT CASE input->>'how' WHEN 'pause' THEN flow_pause(flow.run_id, 'by itself') ELSE flow_cancel(flow.run_id, 'by itself') END AS stopped,
-		set_config('drain.stopped', flow.run_id::text, false) <> '' AS done $$, after => '{first}'),
+	flow_step('stop', $$ SELECT CASE input->>'how' WHEN 'pause' THEN flow_pause(flow.run_id, 'by itself') ELSE flow_cancel(flow.run_id, 'by itself') END AS stopped $$, after => '{first}'),
 	flow_step('later', $$ INSERT INTO drain_log (run_id, step) VALUES (flow.run_id, 'later') $$, after => '{stop}'),
 	flow_step('beside', $$ INSERT INTO drain_log (run_id, step) VALUES (flow.run_id, 'beside') $$, after => '{first}', priority => -1)]);
 SELECT flow_start('drain-stop', '{"how": "cancel"}') AS run \gset
@@ -214,11 +213,11 @@ SELECT step FROM drain_log WHERE run_id = :run ORDER BY step;
 SELECT flow_define('drain-stop-last', ARRAY[
 	flow_step('first', $$ SELECT 1 AS one $$),
 	flow_step('last', $$ SELECT flow_pause(flow.run_id) AS paused $$, after => '{first}')]);
-SELECT flow_start('drain-stop-last', key => 'k') AS run \gset
+SELECT flow_start('drain-stop-last', key => 'stop-last') AS run \gset
 SELECT flow_drain(:run);
 SELECT status, finished_at IS NULL AS unfinished, steps, steps_done FROM flow.run WHERE id = :run;
 SELECT name, status, output FROM flow.step WHERE run_id = :run ORDER BY step_no;
-SELECT flow_start('drain-stop-last', key => 'k') = :run AS has_its_key;
+SELECT flow_start('drain-stop-last', key => 'stop-last') = :run AS has_its_key;
 \set VERBOSITY sqlstate
 SELECT flow_drop('drain-stop-last');
 \set VERBOSITY default

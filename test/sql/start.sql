@@ -126,9 +126,11 @@ SELECT flow_grant('start-role', 'start_eve');
 SET ROLE start_ann;
 SELECT flow_start('start-role', key => 'k') AS anns \gset
 SET ROLE start_eve;
-\set VERBOSITY sqlstate
-SELECT flow_start('start-role', key => 'k', on_conflict => 'cancel');
-\set VERBOSITY default
+DO $$ BEGIN
+	PERFORM flow_start('start-role', key => 'k', on_conflict => 'cancel');
+EXCEPTION WHEN insufficient_privilege OR undefined_object THEN
+	RAISE NOTICE 'refused';
+END $$;
 RESET ROLE;
 SELECT status, started_by FROM flow.run WHERE id = :anns;
 SELECT count(*) FROM flow.run WHERE workflow = 'start-role';
@@ -138,8 +140,7 @@ SELECT id = :second AS second, status, status_reason, started_by FROM flow.run W
 RESET ROLE;
 SELECT flow_drain(:second);
 SELECT status FROM flow.run WHERE id = :second;
-SELECT status, by_role FROM flow.event WHERE run_id = :anns AND by_role = 'start_ann' ORDER BY id;
-SELECT status, by_role = current_user AS by_me FROM flow.event WHERE run_id = :anns AND by_role IS DISTINCT FROM 'start_ann' ORDER BY id;
+SELECT status, by_role FROM flow.event WHERE run_id IN (:anns, :second) ORDER BY id;
 SELECT flow_revoke('start-role', 'start_ann'), flow_revoke('start-role', 'start_eve');
 REVOKE USAGE ON SCHEMA flow FROM start_ann, start_eve;
 DROP ROLE start_ann;

@@ -57,6 +57,24 @@ $run = value($node, q{SELECT flow_start('of-ann', '{"by": "eve"}')}, @eve);
 is(value($node, qq{SELECT status, owner, started_by FROM flow_await($run, '30 s')}, @eve), 'completed|ann|eve', 'who may start can start and wait');
 is(value($node, q{SELECT count(*) FROM flow.run}, @eve), '1', '... and sees the runs it started');
 is(value($node, qq{SELECT DISTINCT role FROM audit WHERE run_id = $run}), 'ann', '... which run as their owner');
+
+# Who caused what: a role, or flow itself
+$run = value($node, q{SELECT flow_start('of-ann', start_at => now() + interval '1 hour')}, @eve);
+$node->safe_psql('postgres', "SELECT flow_pause($run); SELECT flow_resume($run)", @ann);
+$node->safe_psql('postgres', "SELECT flow_cancel($run)", @eve);
+$node->safe_psql('postgres', "SELECT flow_retry($run)");
+is(value($node, "SELECT status FROM flow_await($run, '30 s')"), 'completed', 'a run that many hands have touched completes');
+is(value($node, "SELECT string_agg(status || ' ' || coalesce(by_role, '-'), ', ' ORDER BY id) FROM flow.event WHERE run_id = $run"),
+	'paused ann, resumed ann, cancelled eve, resumed ' . value($node, 'SELECT current_user') . ', completed -', 'its events say by whom');
+$run = value($node, q{SELECT flow_start('of-ann')}, @eve);
+is(value($node, "SELECT status FROM flow_await($run, '30 s')", @eve), 'completed', 'another');
+is(value($node, "SELECT string_agg(status || ' ' || coalesce(by_role, '-'), ', ' ORDER BY id) FROM flow.event WHERE run_id = $run"),
+	'started eve, completed -', '... was started by who called flow_start');
+$node->safe_psql('postgres', q{SELECT flow_define('self', ARRAY[flow_step('s', 'SELECT flow_cancel(flow.run_id)')]); SELECT flow_grant('self', 'eve')}, @ann);
+$run = value($node, q{SELECT flow_start('self')}, @eve);
+is(value($node, "SELECT status FROM flow_await($run, '30 s')", @eve), 'cancelled', 'a step cancels its run');
+is(value($node, "SELECT string_agg(status || ' ' || coalesce(by_role, '-'), ', ' ORDER BY id) FROM flow.event WHERE run_id = $run"),
+	'started eve, cancelled ann', '... as the owner that it runs as');
 $node->safe_psql('postgres', q{SELECT flow_revoke('of-ann', 'eve')}, @ann);
 ($code, $out, $err) = $node->psql('postgres', q{SELECT flow_start('of-ann')}, @eve);
 isnt($code, 0, 'not any more after flow_revoke');

@@ -5,6 +5,7 @@ use FlowTest;
 use Test::More;
 
 my $node = flow_node('cancel', 'flow.workers' => 3);
+my ($code, $out, $err);
 
 flow_audit($node);
 $node->safe_psql('postgres', q{CREATE TABLE gate (open boolean); INSERT INTO gate VALUES (false);
@@ -82,17 +83,38 @@ is(value($node, "SELECT status FROM flow_await($run, '30 s')"), 'completed', '..
 $node->safe_psql('postgres', q{
 	SELECT flow_define('siblings', ARRAY[} . join(',',
 		audited('held', q{batch => false}, q{SELECT pg_advisory_xact_lock(1)}),
-		q{flow_step('bad', $$ SELECT 1 / 0 $$, batch => false)},
+		q{flow_step('bad', $$ SELECT pg_advisory_xact_lock(2); SELECT 1 / 0 $$, batch => false)},
 		audited('last', q{after => '{held}'})) . '])');
-$holder->query_safe('SELECT pg_advisory_lock(1)');
+$holder->query_safe('SELECT pg_advisory_lock(1), pg_advisory_lock(2)');
 $run = value($node, q{SELECT flow_start('siblings')});
 wait_for($node, running($run, 'held'), 'a sibling is running');
+$holder->query_safe('SELECT pg_advisory_unlock(2)');
 wait_for($node, "(SELECT status FROM flow.step WHERE run_id = $run AND name = 'bad') = 'failed'", 'the other failed meanwhile');
 $holder->query_safe('SELECT pg_advisory_unlock(1)');
 is(value($node, "SELECT status FROM flow_await($run, '30 s')"), 'failed', 'the run failed');
 is(value($node, "SELECT string_agg(name || ' ' || status, ', ' ORDER BY step_no) FROM flow.step WHERE run_id = $run"),
 	'held completed, bad failed, last cancelled', 'the running sibling was recorded');
 is_consistent($node, 'effects and states agree after control');
+
+# Two siblings that fail at the same time: one alone is not retried
+$node->safe_psql('postgres', q{
+	SELECT flow_define('both', ARRAY[} . join(',',
+		audited('held', q{batch => false}, q{SELECT pg_advisory_xact_lock(1); SELECT 1 / (SELECT count(*) FROM gate WHERE open)}),
+		audited('bad', q{batch => false}, q{SELECT pg_advisory_xact_lock(2); SELECT 1 / (SELECT count(*) FROM gate WHERE open)}),
+		audited('last', q{after => '{held,bad}'})) . '])');
+$holder->query_safe('SELECT pg_advisory_lock(1), pg_advisory_lock(2)');
+$run = value($node, q{SELECT flow_start('both')});
+wait_for($node, running($run, 'held'), 'a step is running');
+$holder->query_safe('SELECT pg_advisory_unlock(2)');
+wait_for($node, "(SELECT status FROM flow.step WHERE run_id = $run AND name = 'bad') = 'failed'", 'another failed meanwhile');
+$holder->query_safe('SELECT pg_advisory_unlock(1)');
+is(value($node, "SELECT status FROM flow_await($run, '30 s')"), 'failed', 'the run failed when both had');
+($code, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT flow_retry($run, 'held')");
+like($err, qr/WF001: .*"held".*\n.*Another step has failed too/, 'one of them is not retried alone');
+is(value($node, "SELECT status FROM flow.run WHERE id = $run"), 'failed', '... the run has not changed');
+$node->safe_psql('postgres', 'UPDATE gate SET open = true');
+is(value($node, "SELECT flow_retry($run)"), 't', 'the run is retried');
+is(value($node, "SELECT status FROM flow_await($run, '30 s')"), 'completed', '... and completes');
 
 # Retry goes on from the failed step
 $node->safe_psql('postgres', q{

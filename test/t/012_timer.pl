@@ -70,6 +70,8 @@ wait_for($node, q{current_setting('flow.enabled') = 'off'});
 wait_for($node, q{NOT EXISTS (SELECT FROM flow.activity WHERE run_id IS NOT NULL)});
 $run = value($node, q{SELECT flow_start('flaky')});
 is(value($node, "SELECT status, steps_done FROM flow_await($run, '1 s')"), 'running|0', 'nothing runs while flow.enabled is off');
+my ($code, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT flow_drain($run)");
+like($err, qr/ERROR:  55000: .*switched off/, '... in no client either');
 $node->append_conf('postgresql.conf', q{flow.enabled = on});
 $node->reload;
 is(value($node, "SELECT status FROM flow_await($run, '30 s')"), 'completed', 'it runs when it is on again');
