@@ -310,7 +310,7 @@ record_failure(FlowBatch *batch)
 	{
 		FlowItem   *item = lfirst(cell);
 
-		if (item->step == NULL || item->status != FLOW_STEP_READY ||
+		if (item->step == NULL || FlowRunStatusIsFinal(item->run->status) ||
 			item->attempt != plan->failed_attempt)
 			continue;
 		item->failure = plan->failure;

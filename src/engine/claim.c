@@ -54,7 +54,8 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	FlowItem   *item;
 	FlowRunRef *run;
 
-	if (row->run_status == FLOW_RUN_PAUSED || row->run_status == FLOW_RUN_HELD)
+	if (batch->plan->failure == NULL &&
+		(row->run_status == FLOW_RUN_PAUSED || row->run_status == FLOW_RUN_HELD))
 		return;					/* resuming it makes the step known again */
 	if (row->run_status == FLOW_RUN_PENDING &&
 		row->key.step_no != FLOW_STEP_RUN)

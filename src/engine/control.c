@@ -62,7 +62,7 @@ static const FlowStepDef *step_to_retry(const FlowRunRow *run, const char *step)
 static void add_task(const FlowRunRow *run, int step_no, int attempt,
 					 FlowChanges *changes);
 static void add_event(const FlowRunRow *run, const FlowControl *control);
-static void announce_ready(const FlowRunRow *run);
+static void announce_tasks(const FlowRunRow *run);
 
 bool
 FlowControlRequest(FlowControlVerb verb, int64 run_id, const char *reason,
@@ -94,10 +94,15 @@ FlowControlRequest(FlowControlVerb verb, int64 run_id, const char *reason,
 void
 FlowControlRequireRight(FlowControlVerb verb, int64 run_id)
 {
+	FlowIdentity identity;
 	FlowRunRow	run;
+	bool		found;
 
-	load_run(run_id, &run);
-	require_right(&run, verb);
+	FlowIdentityRaise(&identity);
+	found = FlowRunLoad(run_id, &run);
+	FlowIdentityRestore(&identity);
+	if (found)
+		require_right(&run, verb);
 }
 
 /* A run that one may not see does not exist for one. */
@@ -295,7 +300,7 @@ resume_run(const FlowRunRow *run)
 	FlowChangesInit(&changes);
 	add_task(run, FLOW_STEP_RUN, 0, &changes);
 	FlowChangesWrite(&changes);
-	announce_ready(run);
+	announce_tasks(run);
 }
 
 /*
@@ -365,7 +370,7 @@ retry_run(const FlowRunRow *run, const char *step)
 	add_task(run, FLOW_STEP_RUN, 0, &changes);
 	FlowRunSetRetried(run->id);
 	FlowChangesWrite(&changes);
-	announce_ready(run);
+	announce_tasks(run);
 }
 
 static void
@@ -441,7 +446,8 @@ forget_ends(const FlowRunRow *run, const FlowStepDef *only,
 				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
 				 errmsg("step \"%s\" of run " INT64_FORMAT " cannot be retried alone",
 						only->name, run->id),
-				 others_failed ? errdetail("Another step has failed too, so the run would fail again.")
+				 FlowReadyIs(only, ended)
+				 ? errdetail("Another step has failed too, so the run would fail again.")
 				 : errdetail("A step that it depends on has not completed."),
 				 errhint("Use flow_retry() without a step.")));
 	FlowOutcomeForget(run->id);
@@ -491,12 +497,30 @@ add_event(const FlowRunRow *run, const FlowControl *control)
 	FlowWakeNoteEvents();
 }
 
-/* What is ready of the run is known to the queue again after the commit. */
+/*
+ * All live steps of the run are known to the queue again after the commit.
+ * Those that sleep, too: one may become ready in this very moment, and whoever
+ * takes it sees a run that is still paused, and leaves it.
+ */
 static void
-announce_ready(const FlowRunRow *run)
+announce_tasks(const FlowRunRow *run)
 {
+	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
 	ListCell   *cell;
 
-	foreach(cell, FlowTaskReadyOf(run->owner, run->id, PG_INT32_MAX))
-		FlowWakeNoteReady(run->owner, lfirst(cell));
+	foreach(cell, FlowTaskListOf(run->id))
+	{
+		FlowTaskRow *task = lfirst(cell);
+		FlowReady	ready;
+
+		memset(&ready, 0, sizeof(ready));
+		ready.key = task->key;
+		ready.workflow_id = run->workflow_id;
+		ready.definition_id = run->definition_id;
+		ready.priority = run->priority;
+		if (task->key.step_no != FLOW_STEP_RUN)
+			ready.priority = FlowPlanPriority(&definition->steps[task->key.step_no - 1],
+											  run->priority);
+		FlowWakeNoteReady(run->owner, &ready);
+	}
 }

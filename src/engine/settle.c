@@ -327,6 +327,8 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 		mine++;
 		if (item != NULL && item->status != FLOW_STEP_READY)
 			continue;			/* settled already */
+		if (task->key.step_no == FLOW_STEP_RUN && run->status != FLOW_RUN_RUNNING)
+			continue;			/* a paused run keeps it */
 		if (item == NULL)
 		{
 			memset(&foreign, 0, sizeof(foreign));

@@ -128,7 +128,7 @@ SELECT flow_start('start-role', key => 'k') AS anns \gset
 SET ROLE start_eve;
 DO $$ BEGIN
 	PERFORM flow_start('start-role', key => 'k', on_conflict => 'cancel');
-EXCEPTION WHEN insufficient_privilege OR undefined_object THEN
+EXCEPTION WHEN insufficient_privilege THEN
 	RAISE NOTICE 'refused';
 END $$;
 RESET ROLE;

@@ -111,6 +111,10 @@ $holder->query_safe('SELECT pg_advisory_unlock(1)');
 is(value($node, "SELECT status FROM flow_await($run, '30 s')"), 'failed', 'the run failed when both had');
 ($code, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT flow_retry($run, 'held')");
 like($err, qr/WF001: .*"held".*\n.*Another step has failed too/, 'one of them is not retried alone');
+($code, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT flow_retry($run, 'bad')");
+like($err, qr/WF001: .*"bad"/, '... nor the other');
+is(value($node, "SELECT string_agg(name || ' ' || status, ', ' ORDER BY step_no) FROM flow.step WHERE run_id = $run"),
+	'held failed, bad failed, last skipped', 'both failures are recorded');
 is(value($node, "SELECT status FROM flow.run WHERE id = $run"), 'failed', '... the run has not changed');
 $node->safe_psql('postgres', 'UPDATE gate SET open = true');
 is(value($node, "SELECT flow_retry($run)"), 't', 'the run is retried');

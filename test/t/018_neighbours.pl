@@ -53,7 +53,7 @@ $node->safe_psql('victim', q{SELECT flow_start('w', start_at => now() + interval
 foreach (1 .. 5)
 {
 	$node->safe_psql('victim', q{
-		SELECT flow_define('x', ARRAY[flow_step('a', 'SELECT pg_sleep(60)')]);
+		SELECT flow_define('x', ARRAY[flow_step('a', $$ SELECT pg_sleep(60) $$)]);
 		UPDATE flow_internal.run SET status = 'running', finished_at = NULL WHERE id = 1;
 		SELECT flow_cancel(1)});
 }
