@@ -11,7 +11,9 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 
 #include "base/install.h"
@@ -42,6 +44,7 @@ static Jsonb *compose_document(const FlowWorkflow *workflow,
 							   const FlowStoredDefinition *stored);
 static void push_member(JsonbParseState **state, const char *key,
 						const char *value);
+static void drop_restored(FlowWorkflow *workflow);
 static void settle_runs(const FlowWorkflow *workflow, int32 definition_id,
 						void (*cancel) (int64 run_id));
 static void drop_version(FlowWorkflow *workflow, int32 definition_id);
@@ -144,7 +147,8 @@ require_home(const FlowWorkflow *workflow)
 				 errmsg("workflow \"%s\" was restored from another database",
 						workflow->name),
 				 errdetail("Its runs belong to that database."),
-				 errhint("Define it under another name.")));
+				 errhint("Define it under another name, or give the name free with: SELECT flow_drop(%s)",
+						 quote_literal_cstr(workflow->name))));
 }
 
 static bool
@@ -308,6 +312,11 @@ FlowWorkflowDrop(const char *name, int32 version, bool force,
 	FlowAccessRequireUse();
 	if (!FlowWorkflowLock(name, &workflow))
 		return false;
+	if (workflow.home != FlowInstallRequire()->home)
+	{
+		drop_restored(&workflow);
+		return true;
+	}
 	FlowAccessRequireMember(&workflow);
 	if (version != 0)
 	{
@@ -321,6 +330,20 @@ FlowWorkflowDrop(const char *name, int32 version, bool force,
 	else
 		drop_version(&workflow, definition_id);
 	return true;
+}
+
+/*
+ * A workflow that was restored from elsewhere only stands in the way of its
+ * name: its runs are inert, and its owner is known by name, not by number.
+ */
+static void
+drop_restored(FlowWorkflow *workflow)
+{
+	workflow->owner = get_role_oid(workflow->owner_name, true);
+	if (!OidIsValid(workflow->owner))
+		workflow->owner = BOOTSTRAP_SUPERUSERID;
+	FlowAccessRequireMember(workflow);
+	FlowWorkflowMarkDropped(workflow->id);
 }
 
 /* definition_id 0: the runs of all versions. */

@@ -22,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/guard.h"
 #include "base/identity.h"
 #include "base/install.h"
 #include "catalog/cat_schedule.h"
@@ -45,6 +46,9 @@ static char *fire_command(const FlowInstall *install, const char *name);
 static void check_may_fire(const FlowSchedule *schedule);
 static int64 decide_slot(const FlowInstall *install,
 						 const FlowSchedule *schedule, TimestampTz slot);
+static void try_to_start(const FlowInstall *install, const FlowSchedule *schedule,
+						 TimestampTz slot, FlowSlotDecision *decision);
+static void start_body(void *arg);
 static const char *reason_to_skip(const FlowInstall *install,
 								  const FlowSchedule *schedule);
 static int64 start_run(const FlowInstall *install,
@@ -277,16 +281,55 @@ decide_slot(const FlowInstall *install, const FlowSchedule *schedule,
 
 	decision.reason = reason_to_skip(install, schedule);
 	if (decision.reason == NULL)
-	{
-		decision.run_id = start_run(install, schedule, slot);
-		decision.decision = "started";
-	}
+		try_to_start(install, schedule, slot, &decision);
 	FlowIdentityRaise(&saved);
 	FlowScheduleSlotInsert(schedule->name, slot, &decision);
 	if (decision.run_id != 0)
 		FlowScheduleMarkRun(decision.run_id, schedule->name);
 	FlowIdentityRestore(&saved);
 	return decision.run_id;
+}
+
+typedef struct Attempt
+{
+	const FlowInstall *install;
+	const FlowSchedule *schedule;
+	TimestampTz slot;
+	int64		run_id;
+} Attempt;
+
+/* A slot whose run may not start is decided, too, and says why. */
+static void
+try_to_start(const FlowInstall *install, const FlowSchedule *schedule,
+			 TimestampTz slot, FlowSlotDecision *decision)
+{
+	Attempt		attempt = {install, schedule, slot, 0};
+	ErrorData  *error = FlowGuardRun(FLOW_GUARD_SUBTRANSACTION, start_body, &attempt);
+
+	if (error == NULL)
+	{
+		decision->run_id = attempt.run_id;
+		decision->decision = "started";
+		return;
+	}
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+		ReThrowError(error);
+	decision->reason = error->message;
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("schedule \"%s\" could not start a run: %s",
+					schedule->name, error->message),
+			 errdetail("The slot is recorded as skipped."),
+			 error->hint ? errhint("%s", error->hint) : 0));
+}
+
+static void
+start_body(void *arg)
+{
+	Attempt    *attempt = arg;
+
+	attempt->run_id = start_run(attempt->install, attempt->schedule,
+								attempt->slot);
 }
 
 /* NULL if the slot's run may start */

@@ -15,7 +15,9 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -23,8 +25,10 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -38,6 +42,7 @@
 #include "worker/staff.h"
 #include "worker/worker.h"
 
+#define ROLE_CHECK			500 /* ms after which the role is looked at again */
 #define WORKER_QUANTUM		200 /* ms it keeps its place, if it has work */
 
 static FlowWorkerArgs worker_args;
@@ -47,7 +52,8 @@ static TimestampTz attached_at = 0;
 static TimestampTz busy_at = 0; /* when it last had work */
 static char *database_name = NULL;
 static bool is_excluded = false;	/* flow.databases names others */
-static bool is_superuser = false;
+static bool is_barred = false;	/* the role may not work any more */
+static TimestampTz checked_at = 0;	/* when that was looked at */
 static bool is_idle = false;	/* the lane was empty a moment ago */
 
 static void begin(void);
@@ -97,6 +103,8 @@ FlowWorkerMain(Datum main_arg)
 		QueryCancelPending = false; /* no step runs that it could be for */
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
+		if (TimestampDifferenceExceeds(checked_at, GetCurrentTimestamp(), ROLE_CHECK))
+			note_role();
 		if (must_end())
 			break;
 		is_idle = FlowBatchRun(worker_lane) == 0;
@@ -192,13 +200,22 @@ attach(void)
 	busy_at = attached_at;
 }
 
-/* What the role is now, not what it was when it logged in. */
+/* Whether the role may work now, not whether it could when it logged in. */
 static void
 note_role(void)
 {
+	HeapTuple	tuple;
+
 	StartTransactionCommand();
-	is_superuser = superuser_arg(worker_args.role);
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(worker_args.role));
+	is_barred = !HeapTupleIsValid(tuple) ||
+		(FLOW_OWNER_MUST_LOG_IN && !((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin) ||
+		(superuser_arg(worker_args.role) && !FlowAllowSuperuser) ||
+		FlowDatabaseAclCheck(MyDatabaseId, worker_args.role, ACL_CONNECT) != ACLCHECK_OK;
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
 	CommitTransactionCommand();
+	checked_at = GetCurrentTimestamp();
 }
 
 static void
@@ -220,7 +237,7 @@ static bool
 must_end(void)
 {
 	if (!FlowEnabled || is_excluded || FlowDatabaseIsLetGo(worker_args.database) ||
-		(is_superuser && !FlowAllowSuperuser))
+		is_barred)
 		return true;
 	if (!is_idle &&
 		!TimestampDifferenceExceeds(attached_at, GetCurrentTimestamp(),
