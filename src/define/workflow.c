@@ -38,7 +38,6 @@ static bool is_same(const FlowWorkflow *workflow, const char *search_path,
 static void save_in_place(FlowWorkflow *workflow, const FlowSpec *spec,
 						  bool changed);
 static bool texts_differ(const char *a, const char *b);
-static void require_workflow(const char *name, FlowWorkflow *workflow);
 static void require_visible(const FlowWorkflow *workflow);
 static Jsonb *compose_document(const FlowWorkflow *workflow,
 							   const FlowStoredDefinition *stored);
@@ -191,7 +190,7 @@ FlowWorkflowDocument(const char *name, int32 version)
 	int32		id;
 
 	FlowAccessRequireRead();
-	require_workflow(name, &workflow);
+	FlowWorkflowRequire(name, &workflow);
 	require_visible(&workflow);
 	id = version == 0 ? workflow.definition_id :
 		FlowDefinitionOfVersion(workflow.id, version);
@@ -205,8 +204,8 @@ FlowWorkflowDocument(const char *name, int32 version)
 	return compose_document(&workflow, &stored);
 }
 
-static void
-require_workflow(const char *name, FlowWorkflow *workflow)
+void
+FlowWorkflowRequire(const char *name, FlowWorkflow *workflow)
 {
 	if (!FlowWorkflowLoad(name, workflow))
 		ereport(ERROR,
@@ -267,7 +266,7 @@ FlowWorkflowCheck(const char *name, FlowProblems *problems)
 	FlowSpec   *spec;
 
 	FlowAccessRequireRead();
-	require_workflow(name, &workflow);
+	FlowWorkflowRequire(name, &workflow);
 	require_visible(&workflow);
 	spec = FlowSpecFromDocument(FlowWorkflowDocument(name, 0), problems);
 	FlowCheckSpec(spec, problems);
@@ -392,10 +391,10 @@ static void
 lock_as_member(const char *name, FlowWorkflow *workflow)
 {
 	FlowAccessRequireUse();
-	require_workflow(name, workflow);
+	FlowWorkflowRequire(name, workflow);
 	FlowAccessRequireMember(workflow);
 	if (!FlowWorkflowLock(name, workflow))
-		require_workflow(name, workflow);
+		FlowWorkflowRequire(name, workflow);
 	FlowAccessRequireMember(workflow);
 }
 

@@ -8,6 +8,7 @@
 #ifndef FLOW_WORKFLOW_H
 #define FLOW_WORKFLOW_H
 
+#include "catalog/cat_workflow.h"
 #include "define/document.h"
 #include "define/problem.h"
 
@@ -16,6 +17,9 @@
  * returns the version.  The first problem of it is raised.
  */
 extern int32 FlowWorkflowDefine(FlowSpec *spec);
+
+/* Loads the workflow of that name; raises 42704 if there is none. */
+extern void FlowWorkflowRequire(const char *name, FlowWorkflow *workflow);
 
 /* Version 0 is the newest. */
 extern Jsonb *FlowWorkflowDocument(const char *name, int32 version);

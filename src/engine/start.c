@@ -22,6 +22,7 @@
 #include "catalog/cat_task.h"
 #include "define/access.h"
 #include "define/plan.h"
+#include "define/workflow.h"
 #include "engine/context.h"
 #include "engine/control.h"
 #include "engine/run.h"
@@ -37,7 +38,6 @@ typedef enum KeyResult
 	KEY_OTHER					/* another run has it: *other, 0 for none */
 } KeyResult;
 
-static void load_workflow(const char *name, FlowWorkflow *workflow);
 static void require_right(const FlowWorkflow *workflow);
 static void check_request(const FlowStart *start);
 static int32 definition_for(const FlowWorkflow *workflow, int32 version);
@@ -66,7 +66,7 @@ FlowRunStart(const FlowStart *start)
 
 	FlowAccessRequireUse();
 	check_request(start);
-	load_workflow(start->workflow, &workflow);
+	FlowWorkflowRequire(start->workflow, &workflow);
 	require_right(&workflow);
 	if (!workflow.enabled)
 		ereport(ERROR,
@@ -104,7 +104,7 @@ FlowRunFind(const char *name, const char *key)
 	bool		found;
 
 	FlowAccessRequireRead();
-	load_workflow(name, &workflow);
+	FlowWorkflowRequire(name, &workflow);
 	require_right(&workflow);
 	FlowIdentityRaise(&identity);
 	run_id = FlowRunKeyHolder(workflow.id, key);
@@ -116,18 +116,6 @@ FlowRunFind(const char *name, const char *key)
 		return 0;
 	return FlowAccessIsMember(workflow.owner) ||
 		FlowAccessIsMember(run.started_by) ? run_id : 0;
-}
-
-static void
-load_workflow(const char *name, FlowWorkflow *workflow)
-{
-	if (FlowWorkflowLoad(name, workflow))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("workflow \"%s\" does not exist", name),
-			 errdetail("There is no workflow of that name in this database."),
-			 errhint("Look at flow.workflow for the workflows you may see, or use flow_define().")));
 }
 
 static void
