@@ -68,6 +68,8 @@ FlowBatchDo(FlowBatch *batch, FlowPlan *plan)
 		error = FlowBatchTry(batch);
 		if (error != NULL)
 			plans = FlowRedoPlans(batch, error, plans);
+		if (plans != NIL && batch->release != NULL)
+			batch->release(batch);
 		MemoryContextDelete(batch->context);
 		batch->context = NULL;
 	}

@@ -145,6 +145,8 @@ typedef struct FlowBatch
 {
 	FlowGuardScope scope;		/* a worker's transaction, or part of a
 								 * client's */
+	int			lane;			/* a worker's */
+	void		(*release) (struct FlowBatch *batch);	/* before more is done */
 	FlowPlan   *plan;
 	MemoryContext plan_context; /* outlives the transaction */
 
@@ -167,6 +169,7 @@ typedef struct FlowBatch
 	List	   *blocked;		/* of int64 *: runs that somebody holds */
 	List	   *unclaimed;		/* of FlowReady *: ready, but locked */
 	List	   *left;			/* of FlowReady *: claimed, and not run */
+	int			n_left;			/* all of those, given back or not */
 	int			n_done;			/* attempts that were recorded */
 	int			n_settled;		/* the same, and tasks ended otherwise */
 } FlowBatch;
@@ -191,10 +194,7 @@ extern FlowBatch *FlowBatchCurrent(void);
 /* Finds a run of the batch, or NULL. */
 extern FlowRunRef *FlowBatchFindRun(FlowBatch *batch, int64 run_id);
 
-/*
- * Gives up the transaction of the batch, for a reason that is no fault of a
- * step.  Does not return.
- */
+/* Gives up the transaction of the batch; no step is to blame. */
 extern void FlowBatchAbandon(FlowBatch *batch, FlowVerdict verdict) pg_attribute_noreturn();
 
 #endif							/* FLOW_BATCH_H */

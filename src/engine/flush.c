@@ -344,6 +344,7 @@ note_done(FlowBatch *batch)
 		ready->definition_id = item->run->definition->id;
 		ready->priority = FlowPlanPriority(item->step, item->run->priority);
 		batch->left = lappend(batch->left, ready);
+		batch->n_left++;
 	}
 	MemoryContextSwitchTo(caller);
 }

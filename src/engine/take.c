@@ -16,6 +16,7 @@
 
 #include <math.h>
 
+#include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -23,6 +24,7 @@
 #include "engine/take.h"
 #include "guc.h"
 #include "shmem/average.h"
+#include "shmem/database.h"
 #include "shmem/queue.h"
 
 #define MAX_PARKED		1024
@@ -63,7 +65,8 @@ static void note_expansion(int entries, int steps);
 static FlowTake choose(const FlowReady *next, int taken, void *arg);
 static FlowPlan *make_plan(const FlowReady *entries, int n);
 static int	compare_keys(const void *a, const void *b);
-static void give_back(int lane, List *entries);
+static void release(FlowBatch *batch);
+static void give_back(int lane, List *entries, int others);
 static void park(int lane, List *entries);
 static int	delay_of(const FlowStepKey *key, TimestampTz now);
 static void unpark_due(int lane);
@@ -86,11 +89,26 @@ FlowBatchRun(int lane)
 	memset(&batch, 0, sizeof(batch));
 	batch.scope = FLOW_GUARD_TRANSACTION;
 	batch.plan_context = CurrentMemoryContext;
+	batch.lane = lane;
+	batch.release = release;
 	FlowBatchDo(&batch, make_plan(entries, n));
-	note_expansion(n - list_length(batch.left), batch.n_done);
-	give_back(lane, batch.left);
+	note_expansion(n - batch.n_left, batch.n_done);
+	give_back(lane, batch.left, list_length(batch.left) - 1);
 	park(lane, batch.unclaimed);
 	return n;
+}
+
+/*
+ * What comes next may take long, such as a step that waits alone for a lock;
+ * what was claimed and not run must not wait for it.
+ */
+static void
+release(FlowBatch *batch)
+{
+	give_back(batch->lane, batch->left, list_length(batch->left));
+	park(batch->lane, batch->unclaimed);
+	batch->left = NIL;
+	batch->unclaimed = NIL;
 }
 
 /*
@@ -171,16 +189,16 @@ compare_keys(const void *a, const void *b)
 	return x->item_no < y->item_no ? -1 : x->item_no > y->item_no;
 }
 
-/* This worker goes on itself; others are woken for all but one of them. */
+/* Wakes so many others for them; where there are too few, the scheduler. */
 static void
-give_back(int lane, List *entries)
+give_back(int lane, List *entries, int others)
 {
 	ListCell   *cell;
 
 	foreach(cell, entries)
 		(void) FlowQueuePush(lane, lfirst(cell), 1);
-	if (list_length(entries) > 1)
-		(void) FlowQueueWake(lane, list_length(entries) - 1);
+	if (others > 0 && FlowQueueWake(lane, others) < others)
+		FlowDatabaseAsk(MyDatabaseId, FLOW_ASK_STAFF);
 }
 
 static void
