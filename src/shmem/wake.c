@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 
 #include "shmem/database.h"
+#include "shmem/recorder.h"
 #include "shmem/ring.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
@@ -72,6 +73,7 @@ typedef struct Level
 	bool		has_ready;
 	bool		events;
 	bool		installed;
+	bool		released;
 	RoleNotes  *roles;
 	Notes		dues;
 	Notes		ended;
@@ -194,6 +196,13 @@ FlowWakeNoteInstalled(void)
 		current_level()->installed = true;
 }
 
+void
+FlowWakeNoteReleased(void)
+{
+	if (is_wanted())
+		current_level()->released = true;
+}
+
 bool
 FlowWakeHasReady(void)
 {
@@ -295,6 +304,7 @@ merge(Level *inner)
 	outer->has_ready |= inner->has_ready;
 	outer->events |= inner->events;
 	outer->installed |= inner->installed;
+	outer->released |= inner->released;
 	merge_roles(outer, inner);
 	append(&outer->dues, &inner->dues);
 	append(&outer->ended, &inner->ended);
@@ -452,6 +462,11 @@ send_all(const Level *level)
 		FlowDatabaseAsk(MyDatabaseId, ask);
 	if (level->installed)
 		FlowDatabaseProbe(MyDatabaseId);
+	if (level->released)
+	{
+		FlowRecorderRelease();
+		FlowDatabaseWakeLauncher();
+	}
 }
 
 /* Returns what the scheduler has to be asked for. */
