@@ -42,6 +42,7 @@ OBJS += \
 	src/catalog/cat_event.o \
 	src/catalog/cat_look.o \
 	src/catalog/cat_outcome.o \
+	src/catalog/cat_release.o \
 	src/catalog/cat_run.o \
 	src/catalog/cat_schedule.o \
 	src/catalog/cat_sweep.o \
@@ -78,6 +79,7 @@ OBJS += \
 	src/engine/kinds/sql.o \
 	src/engine/ready.o \
 	src/engine/redo.o \
+	src/engine/release.o \
 	src/engine/result.o \
 	src/engine/retry.o \
 	src/engine/run.o \
@@ -108,6 +110,7 @@ OBJS += \
 OBJS += \
 	src/report/cron.o \
 	src/report/cronspec.o \
+	src/report/homefuncs.o \
 	src/report/reportfuncs.o \
 	src/report/schedule.o \
 	src/report/schedulefuncs.o

@@ -72,6 +72,7 @@ typedef struct Level
 	int			nest;
 	bool		has_ready;
 	bool		events;
+	bool		sweep;
 	bool		installed;
 	bool		released;
 	RoleNotes  *roles;
@@ -190,6 +191,13 @@ FlowWakeNoteEvents(void)
 }
 
 void
+FlowWakeNoteSweep(void)
+{
+	if (is_wanted())
+		current_level()->sweep = true;
+}
+
+void
 FlowWakeNoteInstalled(void)
 {
 	if (is_wanted())
@@ -303,6 +311,7 @@ merge(Level *inner)
 	}
 	outer->has_ready |= inner->has_ready;
 	outer->events |= inner->events;
+	outer->sweep |= inner->sweep;
 	outer->installed |= inner->installed;
 	outer->released |= inner->released;
 	merge_roles(outer, inner);
@@ -446,6 +455,9 @@ static void
 send_all(const Level *level)
 {
 	uint32		ask = level->events ? FLOW_ASK_EMIT : 0;
+
+	if (level->sweep)
+		ask |= FLOW_ASK_SWEEP;
 
 	for (const Note *note = level->cancels.first; note; note = note->next)
 		FlowSlotCancelRun(note->u.run.run_id, note->u.run.epoch);
