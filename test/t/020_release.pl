@@ -77,6 +77,12 @@ sub fill_shop
 	$node->safe_psql('shop', q{SELECT flow_define('flop', ARRAY[} . audited('s', undef, 'SELECT 1 / (SELECT count(*) FROM go)') . '])', as('ann'));
 	$node->safe_psql('shop', q{SELECT flow_grant('of-ann', r) FROM unnest('{eve,bob,ghost,mallory}'::name[]) r}, as('ann'));
 
+	# As flow_schedule would, where pg_cron is
+	$node->safe_psql('shop', q{
+		INSERT INTO flow_internal.schedule (name, home, owner, owner_name, job_id, cron, workflow_id, input, overlap, catchup)
+		SELECT 'nightly', w.home, w.owner, w.owner_name, 1, '0 3 * * *', w.id, '{}', 'skip', 'one'
+		FROM flow_internal.workflow w WHERE w.name = 'of-ann'});
+
 	$run{pending} = run_id($node, 'ann', q{SELECT flow_start('of-ann', start_at => now() + interval '200 ms')});
 	$run{ready} = run_id($node, 'ann', q{SELECT flow_start('of-ann', key => 'k1')});
 	$run{half} = run_id($node, 'ann', q{SELECT flow_start('of-ann')});
@@ -145,6 +151,27 @@ sub is_refused_while_held
 	return;
 }
 
+# The restored job of a schedule calls, as the role of that name
+sub does_not_fire
+{
+	my ($node, $database) = @_;
+
+	is(value($node, q{SELECT flow_fire('nightly')}, database => $database, as('ann')), '', "$database: a held schedule starts nothing");
+	is(value($node, q{SELECT last_decision || ': ' || last_reason FROM flow.schedule}, database => $database, as('ann')),
+		'skipped: the schedule was restored from another database', '... and says why');
+	$node->safe_psql($database, 'DELETE FROM flow_internal.schedule_slot');
+	return;
+}
+
+sub fires
+{
+	my ($node, $database) = @_;
+
+	$node->safe_psql($database, 'BEGIN; SELECT flow_fire(\'nightly\') AS run \gset
+		SELECT 1 / (count(*) = 1)::int FROM flow.run WHERE id = :run AND schedule = \'nightly\' AND started_by = \'ann\'; ROLLBACK', as('ann'));
+	return;
+}
+
 # After the release: everything ends, once
 sub goes_on
 {
@@ -178,7 +205,9 @@ $node->command_ok([ 'pg_dump', '-Fc', '-U', 'dumper', '-h', $node->host, '-p', $
 $node->command_ok([ 'pg_restore', '-e', '-h', $node->host, '-p', $node->port, '-d', 'copy_a', "$base/shop.dump" ], 'and it can be restored');
 stands_still($node, 'copy_a', 10);
 is_refused_while_held($node, 'copy_a');
+does_not_fire($node, 'copy_a');
 is(value($node, 'SELECT flow_release_all()', database => 'copy_a'), 10, 'flow_release_all returns how many runs go on');
+fires($node, 'copy_a');
 goes_on($node, 'copy_a');
 
 # (c) A database that is the template of another
@@ -227,6 +256,10 @@ unlike($err =~ s/.*role "(ghost|dumper)" does not exist.*//gr, qr/error: (?!coul
 $other->safe_psql('other', 'GRANT USAGE, CREATE ON SCHEMA flow TO ann, bob, mallory; GRANT USAGE ON SCHEMA flow TO eve');
 stands_still($other, 'other', 10);
 is_refused_while_held($other, 'other');
+does_not_fire($other, 'other');
+refused($other, 'other', 'mallory', q{SELECT flow_fire('nightly')}, '42501', undef, 'the owner by number cannot fire it');
+refused($other, 'other', 'mallory', q{SELECT flow_unschedule('nightly')}, '42501', undef, '... nor remove it');
+is(value($other, q{SELECT count(*) FROM flow.schedule WHERE input IS NOT NULL}, database => 'other', as('mallory')), 0, '... nor read its input');
 is(held($other, 'other', 'ann'), 8, 'the owner by name sees the runs');
 is(held($other, 'other', 'bob'), 1, '... and only those');
 is(held($other, 'other', 'mallory'), 0, 'the owner by number sees none');
@@ -243,6 +276,7 @@ is($out, 8, 'the owner by name releases its own');
 like($err, qr/NOTICE:  privileges of role "ghost"/, '... and is told of privileges of a role that is not there');
 is(value($other, q{SELECT string_agg(g.role::regrole::text, ',' ORDER BY g.role_name) || bool_and(g.role::regrole::text = g.role_name)::text
 	FROM flow_internal.workflow_grant g}, database => 'other'), 'bob,eve,mallorytrue', 'others have theirs');
+fires($other, 'other');
 is(held($other, 'other', value($other, 'SELECT current_user')), 2, 'the rest is held');
 is(value($other, q{SELECT flow_release_all()}, database => 'other'), 1, 'a superuser releases all but what has no owner');
 is(value($other, q{SELECT workflow FROM flow.run WHERE status = 'held'}, database => 'other'), 'of-ghost', '... which is held');
