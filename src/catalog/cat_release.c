@@ -86,7 +86,8 @@ static FlowStatement take_grants = {
 /* Who started a run may be gone: then nobody did, who could be here */
 static FlowStatement take_runs = {
 	.sql = "WITH u AS (UPDATE flow_internal.run r"
-	" SET home = $1, owner = n.owner, started_by = n.started_by"
+	" SET home = $1, owner = n.owner, started_by = n.started_by,"
+	" origin = NULLIF(COALESCE(r.origin, r.home), $1)"
 	" FROM (SELECT i.id, o.id AS owner, COALESCE((SELECT s.oid"
 	"  FROM pg_catalog.pg_roles s WHERE s.rolname = i.started_by_name), 0) AS started_by"
 	"  FROM flow_internal.run i," OWNER_OF("i")
@@ -136,6 +137,13 @@ static FlowStatement is_held = {
 	.expect = SPI_OK_SELECT,
 	.nargs = 2,
 	.argtypes = {INT8OID, INT8OID}
+};
+
+static FlowStatement origin_of = {
+	.sql = "SELECT COALESCE(origin, home) FROM flow_internal.run WHERE id = $1",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {INT8OID}
 };
 
 static void release(Datum *scope, FlowReleased *done, MemoryContext caller);
@@ -255,4 +263,21 @@ FlowReleaseIsHeld(int64 run_id)
 	FlowIdentityRestore(&identity);
 	SPI_finish();
 	return held;
+}
+
+int64
+FlowReleaseOrigin(int64 run_id)
+{
+	Datum		values[] = {Int64GetDatum(run_id)};
+	int64		origin = FlowInstallRequire()->home;
+	FlowIdentity identity;
+
+	SPI_connect();
+	FlowIdentityRaise(&identity);
+	if (FlowStatementRead(&origin_of, values, NULL) > 0)
+		origin = FlowRowInt64(SPI_tuptable->vals[0], 1);
+	SPI_freetuptable(SPI_tuptable);
+	FlowIdentityRestore(&identity);
+	SPI_finish();
+	return origin;
 }

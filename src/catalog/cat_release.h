@@ -47,4 +47,7 @@ extern char *FlowReleaseHeldOwner(const char *workflow);
 /* True if that run is of another home. */
 extern bool FlowReleaseIsHeld(int64 run_id);
 
+/* The home that a run was started in, as the active snapshot sees it. */
+extern int64 FlowReleaseOrigin(int64 run_id);
+
 #endif							/* FLOW_CAT_RELEASE_H */

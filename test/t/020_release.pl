@@ -59,7 +59,8 @@ sub fill_shop
 		GRANT USAGE ON SCHEMA flow TO eve, mallory;
 		CREATE TABLE audit (
 			no bigint GENERATED ALWAYS AS IDENTITY,
-			run_id bigint, step text, role text DEFAULT session_user);
+			run_id bigint, step text, role text DEFAULT session_user,
+			key text DEFAULT flow_idempotency_key());
 		GRANT SELECT, INSERT ON audit TO PUBLIC;
 		CREATE TABLE go (yes int);
 		GRANT SELECT ON go TO PUBLIC;});
@@ -71,11 +72,11 @@ sub fill_shop
 	foreach my $delay ('10 ms', '1 h')
 	{
 		$node->safe_psql('shop', "SELECT flow_define('nap of $delay', ARRAY["
-			  . audited('s', "retries => 1, retry_delay => '$delay', no_retry_on => '{}'", 'SELECT 1 / (flow.attempt - 1)')
-			  . '])', as('ann'));
+			  . audited('s', "retries => 1, retry_delay => '$delay', no_retry_on => '{}'",
+				q{SELECT CASE flow.attempt WHEN 1 THEN flow_idempotency_key()::int END}) . '])', as('ann'));
 	}
 	$node->safe_psql('shop', q{SELECT flow_define('flop', ARRAY[} . audited('s', undef, 'SELECT 1 / (SELECT count(*) FROM go)') . '])', as('ann'));
-	$node->safe_psql('shop', q{SELECT flow_grant('of-ann', r) FROM unnest('{eve,bob,ghost,mallory}'::name[]) r}, as('ann'));
+	$node->safe_psql('shop', q{SELECT flow_grant('of-ann', r) FROM unnest('{bob,eve,ghost,mallory}'::name[]) r}, as('ann'));
 
 	# As flow_schedule would, where pg_cron is
 	$node->safe_psql('shop', q{
@@ -189,6 +190,9 @@ sub goes_on
 	is(value($node, q{SELECT string_agg(DISTINCT r.workflow || ' by ' || a.role, ', ' ORDER BY r.workflow || ' by ' || a.role)
 		FROM audit a JOIN flow.run r ON r.id = a.run_id WHERE r.workflow LIKE 'of-%'}, database => $database),
 		'of-ann by ann, of-bob by bob, of-ghost by ghost', '... as the owners by name');
+	is(value($node, "SELECT a.message LIKE '%' || e.key || '%' FROM audit e JOIN flow.attempt a USING (run_id, step) WHERE run_id = $run{short}", database => $database),
+		't', '... an attempt after the restore has the idempotency key of the one before');
+	is(value($node, q{SELECT count(DISTINCT key) = count(*) AND count(*) > 20 FROM audit}, database => $database), 't', '... which no other step has');
 	is(value($node, q{SELECT count(*) FROM flow_internal.run_key}, database => $database), 0, '... and left no key behind');
 	is(value($node, q{SELECT flow_release_all()}, database => $database), 0, 'there is nothing left to release');
 	return;
@@ -231,7 +235,8 @@ is(value($node, 'SELECT flow_release_all()', database => 'shop'), 10, 'released'
 goes_on($node, 'shop');
 
 # (e) A new installation, into which the data is restored
-$node->safe_psql('shop', 'DROP EXTENSION flow CASCADE; CREATE EXTENSION flow; TRUNCATE audit, go; GRANT USAGE, CREATE ON SCHEMA flow TO ann, bob, ghost; GRANT USAGE ON SCHEMA flow TO eve');
+$node->safe_psql('shop', 'DROP EXTENSION flow CASCADE; CREATE EXTENSION flow; TRUNCATE audit, go;
+	ALTER TABLE audit ALTER key SET DEFAULT flow_idempotency_key(); GRANT USAGE, CREATE ON SCHEMA flow TO ann, bob, ghost; GRANT USAGE ON SCHEMA flow TO eve');
 $node->command_ok([ 'pg_restore', '-e', '--data-only', '-h', $node->host, '-p', $node->port, '-d', 'shop', "$base/shop.dump" ], 'data can be restored alone');
 stands_still($node, 'shop', 10);
 
