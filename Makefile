@@ -29,6 +29,7 @@ OBJS += \
 	src/shmem/average.o \
 	src/shmem/database.o \
 	src/shmem/queue.o \
+	src/shmem/recorder.o \
 	src/shmem/ring.o \
 	src/shmem/shmem.o \
 	src/shmem/slot.o \
@@ -37,6 +38,7 @@ OBJS += \
 
 # catalog: rows and structs; all SQL on the extension's tables
 OBJS += \
+	src/catalog/cat_crash.o \
 	src/catalog/cat_event.o \
 	src/catalog/cat_look.o \
 	src/catalog/cat_outcome.o \
@@ -87,6 +89,7 @@ OBJS += \
 	src/engine/start.o \
 	src/engine/statement.o \
 	src/engine/stepfuncs.o \
+	src/engine/suspect.o \
 	src/engine/take.o \
 	src/engine/watch.o
 
@@ -96,6 +99,7 @@ OBJS += \
 	src/worker/launcher.o \
 	src/worker/letgo.o \
 	src/worker/refill.o \
+	src/worker/repair.o \
 	src/worker/scheduler.o \
 	src/worker/staff.o \
 	src/worker/timer.o \

@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "base/identity.h"
+#include "catalog/cat_crash.h"
 #include "catalog/cat_look.h"
 #include "catalog/cat_release.h"
 #include "define/access.h"
@@ -385,6 +386,7 @@ retry_run(const FlowRunRow *run, const char *step)
 	FlowChangesInit(&changes);
 	forget_ends(run, only, &changes);
 	add_task(run, FLOW_STEP_RUN, 0, &changes);
+	FlowCrashClose(run->id, 0, 0);
 	FlowRunSetRetried(run->id);
 	FlowChangesWrite(&changes);
 	announce_tasks(run);

@@ -28,6 +28,7 @@
 #include "engine/control.h"
 #include "engine/flush.h"
 #include "engine/settle.h"
+#include "engine/suspect.h"
 
 static bool is_touched(const FlowItem *item);
 static int64 *touched_runs(FlowBatch *batch, int *n);
@@ -62,6 +63,7 @@ FlowFlush(FlowBatch *batch)
 		settle(batch, &changes);
 		save_data(batch);
 		FlowChangesWrite(&changes);
+		FlowSuspectSettle(batch);
 		apply_controls(batch);
 		FlowIdentityRestore(&identity);
 	}
@@ -338,6 +340,8 @@ note_done(FlowBatch *batch)
 				batch->n_done++;
 			continue;
 		}
+		if (item->apart)
+			continue;
 		ready = palloc0(sizeof(FlowReady));
 		ready->key = item->key;
 		ready->workflow_id = item->run->workflow_id;

@@ -2,9 +2,9 @@
  * release.c
  *	  Let go on what is held.
  *
- * What is held stands still until somebody says that it shall go on: so far
- * that is what came with a dump or a clone from another home.  Each kind has
- * one entry in a table.  All of it happens in the caller's transaction, which
+ * What is held stands still until somebody says that it shall go on: what came
+ * with a dump or a clone from another home, steps that are quarantined, and all
+ * of the server after a row of crashes.  Each kind has one entry in a table.  All of it happens in the caller's transaction, which
  * may also cancel or pause what it has released before anything of it runs.
  *
  * Nothing is announced row by row, since there may be very many: after the
@@ -16,6 +16,9 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "base/identity.h"
+#include "base/install.h"
+#include "catalog/cat_crash.h"
 #include "catalog/cat_release.h"
 #include "define/access.h"
 #include "engine/release.h"
@@ -25,10 +28,14 @@
 typedef int64 (*Release) (Oid caller);
 
 static int64 release_restored(Oid caller);
+static int64 release_quarantined(Oid caller);
+static int64 release_server(Oid caller);
 static void tell_lost(const List *roles);
 
 static const Release releases[] = {
 	release_restored,
+	release_quarantined,
+	release_server,
 };
 
 int64
@@ -77,4 +84,25 @@ tell_lost(const List *roles)
 				 errdetail("There is no such role here."),
 				 errhint("Create the role and use flow_grant() if it shall have them.")));
 	}
+}
+
+static int64
+release_quarantined(Oid caller)
+{
+	FlowIdentity identity;
+	int64		runs;
+
+	FlowIdentityRaise(&identity);
+	runs = FlowCrashReleaseAll(FlowInstallRequire()->home, caller);
+	FlowIdentityRestore(&identity);
+	return runs;
+}
+
+/* It concerns all roles, so a superuser must say so. */
+static int64
+release_server(Oid caller)
+{
+	if (superuser_arg(caller))
+		FlowWakeNoteReleased();
+	return 0;
 }

@@ -23,13 +23,14 @@
 #include "shmem/average.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
+#include "shmem/recorder.h"
 #include "shmem/ring.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
 #include "shmem/waiters.h"
 
 /* To be raised when a structure changes its meaning but not its size */
-#define LAYOUT_VERSION	2
+#define LAYOUT_VERSION	3
 
 #define TRANCHE_NAME	"flow"
 
@@ -47,6 +48,7 @@ static const Part parts[] = {
 	{"ring", FlowRingShmemSize, FlowRingShmemInit},
 	{"waiters", FlowWaitersShmemSize, FlowWaitersShmemInit},
 	{"average", FlowAverageShmemSize, FlowAverageShmemInit},
+	{"recorder", FlowRecorderShmemSize, FlowRecorderShmemInit},
 };
 
 /* Written once, by the postmaster */

@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 
 #include "shmem/database.h"
+#include "shmem/recorder.h"
 #include "shmem/ring.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
@@ -73,6 +74,7 @@ typedef struct Level
 	bool		events;
 	bool		sweep;
 	bool		installed;
+	bool		released;
 	RoleNotes  *roles;
 	Notes		dues;
 	Notes		ended;
@@ -202,6 +204,13 @@ FlowWakeNoteInstalled(void)
 		current_level()->installed = true;
 }
 
+void
+FlowWakeNoteReleased(void)
+{
+	if (is_wanted())
+		current_level()->released = true;
+}
+
 bool
 FlowWakeHasReady(void)
 {
@@ -304,6 +313,7 @@ merge(Level *inner)
 	outer->events |= inner->events;
 	outer->sweep |= inner->sweep;
 	outer->installed |= inner->installed;
+	outer->released |= inner->released;
 	merge_roles(outer, inner);
 	append(&outer->dues, &inner->dues);
 	append(&outer->ended, &inner->ended);
@@ -464,6 +474,11 @@ send_all(const Level *level)
 		FlowDatabaseAsk(MyDatabaseId, ask);
 	if (level->installed)
 		FlowDatabaseProbe(MyDatabaseId);
+	if (level->released)
+	{
+		FlowRecorderRelease();
+		FlowDatabaseWakeLauncher();
+	}
 }
 
 /* Returns what the scheduler has to be asked for. */
