@@ -302,6 +302,19 @@ $node->safe_psql('shop', q{SELECT flow_pause(r), flow_resume(r), flow_cancel(r),
 is(value($node, q{SELECT string_agg(c.relname, ',') FROM pg_class c WHERE c.relnamespace = 'flow_internal'::regnamespace AND c.relkind = 'r'
 	AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)}, database => 'shop'), '', 'every table has a primary key');
 
+# A role that has been renamed is dumped by its new name
+my $late = value($node, q{SELECT flow_start('of-bob', start_at => now() + interval '1 h')}, database => 'shop', as('bob'));
+$node->safe_psql('shop', q{ALTER ROLE bob RENAME TO robert; CREATE ROLE bob LOGIN; GRANT USAGE ON SCHEMA flow TO bob});
+$node->reload;
+$node->safe_psql('shop', q{SELECT flow_start('new')}, as('ann'));
+$node->poll_query_until('shop', q{SELECT owner_name = 'robert' FROM flow_internal.workflow WHERE name = 'of-bob'}) or die 'the name did not change';
+is(value($node, q{SELECT string_agg(role_name, ',' ORDER BY role_name) FROM flow_internal.workflow_grant}, database => 'shop'), 'eve,ghost,mallory,robert', 'names of roles that have been renamed follow');
+$node->safe_psql('shop', "UPDATE flow_internal.workflow SET home = home + 1, owner = 1 WHERE name = 'of-bob';
+	UPDATE flow_internal.run SET home = home + 1, owner = 1 WHERE id = $late; UPDATE flow_internal.task SET home = home + 1 WHERE run_id = $late");
+is(value($node, 'SELECT flow_release_all()', database => 'shop', as('bob')), 0, '... so a new role of the old name releases nothing');
+is(value($node, 'SELECT flow_release_all()', database => 'shop', as('robert')), 1, '... and the renamed one does');
+is(value($node, "SELECT owner FROM flow.run WHERE id = $late", database => 'shop', as('robert')), 'robert', '... what is its own');
+
 $node->stop;
 $other->stop;
 done_testing();
