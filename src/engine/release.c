@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
@@ -93,9 +94,11 @@ release_quarantined(Oid caller)
 	FlowIdentity identity;
 	int64		runs;
 
+	SPI_connect();
 	FlowIdentityRaise(&identity);
 	runs = FlowCrashReleaseAll(FlowInstallRequire()->home, caller);
 	FlowIdentityRestore(&identity);
+	SPI_finish();
 	return runs;
 }
 

@@ -117,6 +117,14 @@ note(crashes() - $before, ' crashes');
 is(value($node, q{SELECT DISTINCT s.status FROM flow.step s JOIN flow.run r ON r.id = s.run_id WHERE r.workflow = 'worse' AND r.status = 'running'}), 'held', 'its steps are held');
 is(value($node, q{SELECT count(*) FROM audit WHERE step = 'bad'}), '0', 'nothing of it was committed');
 
+# Once the cause is mended they are let go
+my $held = value($node, q{SELECT count(*) FROM flow_internal.task WHERE status = 'held'});
+$node->safe_psql('postgres', q{CREATE OR REPLACE FUNCTION crash() RETURNS void LANGUAGE sql AS ''});
+is(value($node, 'SELECT flow_release_all()'), $held, 'flow_release_all says how many runs it has released');
+wait_for_end($node, '... and they end');
+is(value($node, q{SELECT count(*) FROM flow.run WHERE workflow = 'worse' AND status = 'completed'}), $held, '... well');
+is_consistent($node);
+
 # A step that ends its own worker takes nobody along
 $before = crashes();
 define('suicide', audited('x', 'retries => 3', 'SELECT pg_terminate_backend(pg_backend_pid())'));
