@@ -315,6 +315,22 @@ is(value($node, 'SELECT flow_release_all()', database => 'shop', as('bob')), 0, 
 is(value($node, 'SELECT flow_release_all()', database => 'shop', as('robert')), 1, '... and the renamed one does');
 is(value($node, "SELECT owner FROM flow.run WHERE id = $late", database => 'shop', as('robert')), 'robert', '... what is its own');
 
-$node->stop;
+# A server that has been upgraded is another home, too
+my $upgraded = PostgreSQL::Test::Cluster->new('three');
+my $later = value($other, q{SELECT flow_start('of-ann', start_at => now() + interval '1 h')}, database => 'other', as('ann'));
+my ($bin) = run_command([ 'pg_config', '--bindir' ]);
+
+$upgraded->init;
+$upgraded->append_conf('postgresql.conf', "shared_preload_libraries = 'flow'");
 $other->stop;
+$upgraded->command_ok([ 'pg_upgrade', '--no-sync', '-b', $bin, '-B', $bin, '-d', $other->data_dir, '-D', $upgraded->data_dir,
+	'-p', $other->port, '-P', $upgraded->port, '-s', $upgraded->host ], 'pg_upgrade');
+$upgraded->start;
+is(value($upgraded, q{SELECT id FROM flow.run WHERE status = 'held'}, database => 'other'), $later, '... holds what was unfinished');
+is(value($upgraded, q{SELECT flow_release_all()}, database => 'other'), 1, '... until it is released');
+is(value($upgraded, "SELECT flow_drain($later, skip_time => true)", database => 'other', as('ann')), 2, '... and runs');
+is($upgraded->safe_psql('other', $checker), '', '... to its end, once');
+
+$node->stop;
+$upgraded->stop;
 done_testing();
