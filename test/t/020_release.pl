@@ -47,6 +47,7 @@ sub refused
 # What each owner has alive; the numbers of these runs
 my %unfinished = (ann => 8, bob => 1, ghost => 1);
 my %run;
+my $original;
 
 sub fill_shop
 {
@@ -113,6 +114,15 @@ sub held
 	return value($node, q{SELECT count(*) FROM flow.run WHERE status = 'held'}, database => $database, as($role));
 }
 
+# The rows of live runs, in whatever database they are
+sub rows_of
+{
+	my ($node, $database) = @_;
+
+	return value($node, "SELECT string_agg(r::text || t::text, E'\\n' ORDER BY run_id, step_no)
+		FROM flow_internal.task t JOIN flow_internal.run r ON r.id = t.run_id WHERE r.id <= $run{ghost}", database => $database);
+}
+
 # Workers live there and the copied runs stand still
 sub stands_still
 {
@@ -134,7 +144,8 @@ sub stands_still
 
 		$node->poll_query_until($database, "SELECT clock_timestamp() > timestamptz '$from' + interval '60 s'");
 	}
-	is(value($node, "SELECT count(*) FROM audit WHERE run_id <> $new", database => $database), $effects, '... and nothing else has happened');
+	is(value($node, "SELECT count(*) FROM audit WHERE run_id <> $new", database => $database), $effects, '... and no step of them has run');
+	is(rows_of($node, $database), $original, '... nor has anything of them changed');
 	return;
 }
 
@@ -200,6 +211,7 @@ sub goes_on
 
 my $node = cluster('one', 'ann', 'bob', 'ghost', 'eve', 'mallory');
 fill_shop($node);
+$original = rows_of($node, 'shop');
 my $base = $node->basedir;
 my ($code, $out, $err);
 
