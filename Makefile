@@ -146,6 +146,7 @@ ISOLATION = \
 	drop_define \
 	fail_running \
 	pause_complete \
+	release_twice \
 	retry_running \
 	start_rollback \
 	start_same_key

@@ -19,7 +19,7 @@
 #include "catalog/cat_run.h"
 
 /* Columns of flow_internal.run */
-#define RUN_TABLE_COLUMNS	24
+#define RUN_TABLE_COLUMNS	25
 
 static FlowTable runs = {.name = "run",.columns = RUN_TABLE_COLUMNS};
 static FlowTable run_ids = {.name = "run_id_seq"};
@@ -182,7 +182,7 @@ FlowRunInsert(const FlowRunNew *run)
 	values[21] = TimestampTzGetDatum(run->created_at);
 	values[22] = values[21];
 	nulls[22] = run->status != FLOW_RUN_RUNNING;
-	nulls[23] = true;			/* finished_at */
+	nulls[23] = nulls[24] = true;	/* finished_at, origin */
 	FlowTableInsert(&runs, values, nulls, 1);
 }
 
