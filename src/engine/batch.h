@@ -83,7 +83,9 @@ typedef struct FlowRunRef
 	struct FlowItem **items;	/* by step number: those of this batch */
 	Datum	   *outputs;		/* by step number: outputs read so far */
 	uint8	   *outputs_state;	/* 0 not read, 1 value, 2 null */
-	List	   *data;			/* of FlowDatum */
+	List	   *data;			/* of FlowDatum: set by this batch */
+	List	   *known_data;		/* of FlowDataRow: all there was; for a step
+								 * that must not read the tables */
 
 	/* the flush's */
 	bool		locked;
@@ -104,6 +106,9 @@ typedef struct FlowItem
 	int32		attempt_base;	/* attempts that do not count: before a retry
 								 * by hand */
 	bool		executed;		/* its SQL has run in this transaction */
+	bool		ended;			/* ... has run in an earlier one, and is
+								 * committed (isolated.c) */
+	int32		worker;			/* ... by this process */
 	FlowStepStatus status;		/* ready: not run; completed, failed,
 								 * sleeping, cancelled, skipped */
 	TimestampTz started_at;
@@ -157,6 +162,8 @@ typedef struct FlowBatch
 	List	   *inlined;		/* of FlowItem: may run next; the latest first */
 	List	   *controls;		/* of FlowControl */
 	FlowItem   *current;		/* being executed */
+	FlowItem   *isolated;		/* was prepared for a transaction of its own
+								 * isolation level */
 	int			n_claimed;
 	int			n_executed;
 	bool		ends;			/* commit after this step */
@@ -169,6 +176,8 @@ typedef struct FlowBatch
 	List	   *blocked;		/* of int64 *: runs that somebody holds */
 	List	   *unclaimed;		/* of FlowReady *: ready, but locked */
 	List	   *left;			/* of FlowReady *: claimed, and not run */
+	List	   *passed;			/* of FlowStepKey *: not to be run by a
+								 * client */
 	int			n_left;			/* all of those, given back or not */
 	int			n_done;			/* attempts that were recorded */
 	int			n_settled;		/* the same, and tasks ended otherwise */
