@@ -18,6 +18,7 @@ OBJS = \
 # base: building blocks that know nothing about workflows
 OBJS += \
 	src/base/guard.o \
+	src/base/held.o \
 	src/base/identity.o \
 	src/base/insert.o \
 	src/base/install.o \
@@ -75,6 +76,7 @@ OBJS += \
 	src/engine/drain.o \
 	src/engine/execute.o \
 	src/engine/flush.o \
+	src/engine/isolated.o \
 	src/engine/kinds/kind.o \
 	src/engine/kinds/sql.o \
 	src/engine/ready.o \
