@@ -24,7 +24,7 @@
 static void begin_worker_transaction(FlowGuardScope scope);
 static ErrorData *take_error(MemoryContext context);
 static ErrorData *run_in_transaction(FlowGuardScope scope, FlowGuardBody body,
-										 void *arg);
+									 void *arg);
 static ErrorData *run_in_subtransaction(FlowGuardBody body, void *arg);
 
 ErrorData *

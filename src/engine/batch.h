@@ -162,8 +162,7 @@ typedef struct FlowBatch
 	List	   *apart;			/* of FlowStepKey *: to be run with care */
 	List	   *unclaimed;		/* of FlowReady *: ready, but locked */
 	List	   *left;			/* of FlowReady *: claimed, and not run */
-	List	   *passed;			/* of FlowStepKey *: not to be run by a
-								 * client */
+	List	   *passed;			/* of FlowStepKey *: not to be run by a client */
 	int			n_left;			/* all of those, given back or not */
 	int			n_done;			/* attempts that were recorded */
 	int			n_settled;		/* the same, and tasks ended otherwise */

@@ -362,7 +362,7 @@ push_text(JsonbParseState **state, const char *text)
 	JsonbValue	value;
 
 	value.type = jbvNull;
-	if (text != NULL)
+	if (text !=NULL)
 		FlowJsonPushText(state, WJB_ELEM, text);
 	else
 		pushJsonbValue(state, WJB_ELEM, &value);
