@@ -91,6 +91,7 @@ extern void FlowDatabaseSetEmitted(Oid database, int64 id);
 extern void FlowDatabaseSetWanted(Oid database, int wanted);
 extern void FlowDatabaseSetNoSlot(Oid database, bool no_slot);
 extern int	FlowDatabaseWanted(void);
+extern bool FlowDatabaseIsWanted(void); /* a hint, without the lock */
 
 /* The launcher's side.  No state is set while a scheduler is attached. */
 extern void FlowDatabaseLauncherAttach(void);
