@@ -102,20 +102,14 @@ FlowAsideNoteBlocked(int lane, int32 definition_id, int32 step_no)
 	TimestampTz now = GetCurrentTimestamp();
 	FlowLane   *at = FlowLaneLock(lane);
 	FlowGate   *gate;
-	const FlowLaneWorker *workers = FlowLaneWorkers();
-	bool		others = false;
 	bool		closed = false;
 
 	if (at == NULL)
 		return false;
-	for (int i = 0; i < FLOW_QUEUE_WORKERS; i++)
-		others |= workers[i].lane == lane &&
-			workers[i].procno != FlowMyProcNumber() &&
-			waits_in(&workers[i], definition_id, step_no);
 	gate = FlowGateMake(&at->gates, definition_id, step_no, now);
 	if (gate != NULL)
 	{
-		FlowGateNoteBlocked(gate, others, now);
+		FlowGateNoteBlocked(gate, now);
 		closed = FlowGateIsClosed(gate);
 	}
 	LWLockRelease(FlowShmemLock());

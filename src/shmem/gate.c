@@ -78,9 +78,9 @@ FlowGateIsClosed(const FlowGate *gate)
 }
 
 void
-FlowGateNoteBlocked(FlowGate *gate, bool others, TimestampTz now)
+FlowGateNoteBlocked(FlowGate *gate, TimestampTz now)
 {
-	gate->blocked = Min(gate->blocked + (others ? 2 : 1), CLOSED_AFTER);
+	gate->blocked = Min(gate->blocked + 1, CLOSED_AFTER);
 	if (is_stale(gate, now))
 		gate->delay = 0;
 	push_back(gate, now);

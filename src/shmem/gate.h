@@ -45,8 +45,8 @@ extern FlowGate *FlowGateMake(FlowGates *gates, int32 definition_id,
 /* True if no run of the step is to be tried but one at a time. */
 extern bool FlowGateIsClosed(const FlowGate *gate);
 
-/* A run met a lock; "others" also wait for one in the same step right now. */
-extern void FlowGateNoteBlocked(FlowGate *gate, bool others, TimestampTz now);
+/* A run met a lock. */
+extern void FlowGateNoteBlocked(FlowGate *gate, TimestampTz now);
 
 /*
  * A run met none.  "tried" if it was one of those set aside; then true is
