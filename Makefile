@@ -27,8 +27,11 @@ OBJS += \
 
 # shmem: what the processes share
 OBJS += \
+	src/shmem/aside.o \
 	src/shmem/average.o \
 	src/shmem/database.o \
+	src/shmem/gate.o \
+	src/shmem/lane.o \
 	src/shmem/queue.o \
 	src/shmem/recorder.o \
 	src/shmem/ring.o \

@@ -34,6 +34,7 @@
 #include "engine/suspect.h"
 #include "engine/watch.h"
 #include "guc.h"
+#include "shmem/aside.h"
 #include "shmem/average.h"
 #include "shmem/database.h"
 #include "shmem/recorder.h"
@@ -290,10 +291,27 @@ may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step, bool hides)
 		return false;
 	if (batch->scope == FLOW_GUARD_SUBTRANSACTION)
 		return true;
+	if (FlowAsideIsClosed(batch->lane, run->definition->id, step->no))
+		return false;
 	average = FlowAverageGet(run->definition->id, step->no);
 	if (average.runs == 0)
 		return !hides && !FlowDatabaseIsPromoted(MyDatabaseId);
+	if (FlowBatchTakesTurns(average) && !batch->in_turn)
+		batch->in_turn = FlowQueueTakeTurn(batch->lane);
+	if (FlowBatchTakesTurns(average) && !batch->in_turn)
+		return false;
 	return average.usec <= FlowBatchTime * 1000.0;
+}
+
+/*
+ * A short step that meets conflicts is fastest if one worker at a time runs
+ * many; unless the conflicts are with somebody else.
+ */
+bool
+FlowBatchTakesTurns(FlowAverage average)
+{
+	return average.penalty > 0 && !average.contended &&
+		average.usec <= FlowBatchTime * 1000.0;
 }
 
 static bool
@@ -316,6 +334,7 @@ static bool
 is_full(FlowBatch *batch, const FlowItem *item)
 {
 	const FlowPlan *plan = batch->plan;
+	FlowAverage average;
 
 	if (plan->alone || batch->ends || !item->step->batch ||
 		batch->n_executed >= plan->max_steps)
@@ -324,7 +343,8 @@ is_full(FlowBatch *batch, const FlowItem *item)
 		return false;
 	if (item->finished_at - batch->began >= (int64) FlowBatchTime * 1000)
 		return true;
-	return FlowAverageGet(item->run->definition->id, item->step->no).penalty > 0;
+	average = FlowAverageGet(item->run->definition->id, item->step->no);
+	return average.penalty > 0 && !(batch->in_turn && FlowBatchTakesTurns(average));
 }
 
 /*

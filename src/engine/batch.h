@@ -13,6 +13,7 @@
 #include "define/plan.h"
 #include "flow.h"
 #include "nodes/pg_list.h"
+#include "shmem/average.h"
 #include "shmem/queue.h"
 #include "storage/itemptr.h"
 
@@ -27,15 +28,6 @@ typedef struct FlowFailure
 	char	   *hint;
 	char	   *context;
 } FlowFailure;
-
-/* A value of flow_set, not yet written */
-typedef struct FlowDatum
-{
-	char	   *key;
-	Datum		value;			/* jsonb */
-	bool		isnull;			/* remove it */
-	int			level;			/* of the (sub)transaction it was set in */
-} FlowDatum;
 
 /* A run as this batch sees it */
 typedef struct FlowRunRef
@@ -109,7 +101,8 @@ typedef enum FlowVerdict
 	FLOW_VERDICT_AGAIN,			/* nobody's fault: the same again */
 	FLOW_VERDICT_OVERRUN,		/* a step took too long for a shared batch */
 	FLOW_VERDICT_DROPPED,		/* a run was cancelled while its steps ran */
-	FLOW_VERDICT_BLOCKED		/* somebody holds a run */
+	FLOW_VERDICT_BLOCKED,		/* somebody holds a run */
+	FLOW_VERDICT_BEHIND_LOCK	/* a step waited for somebody's lock */
 } FlowVerdict;
 
 /* What a batch is to do; kept over the tries of one taking */
@@ -121,6 +114,7 @@ typedef struct FlowPlan
 	int			max_steps;
 	bool		alone;			/* one step, then commit */
 	bool		careful;		/* noted on disk before it runs */
+	bool		tried;			/* one of those set aside behind a lock */
 	int			repeats;		/* times this was done again at once */
 	FlowFailure *failure;		/* record this of the only key, run nothing */
 	int			failed_attempt; /* ... if that is still its attempt */
@@ -134,6 +128,7 @@ typedef struct FlowBatch
 	FlowGuardScope scope;		/* a worker's transaction, or part of a
 								 * client's */
 	int			lane;			/* a worker's */
+	bool		in_turn;		/* it runs what takes turns (queue.h) */
 	void		(*release) (struct FlowBatch *batch);	/* before more is done */
 	FlowPlan   *plan;
 	MemoryContext plan_context; /* outlives the transaction */
@@ -187,6 +182,9 @@ extern FlowBatch *FlowBatchCurrent(void);
 
 /* Finds a run of the batch, or NULL. */
 extern FlowRunRef *FlowBatchFindRun(FlowBatch *batch, int64 run_id);
+
+/* True if only one worker at a time should run such a step.  Pure. */
+extern bool FlowBatchTakesTurns(FlowAverage average);
 
 /* Gives up the transaction of the batch; no step is to blame. */
 extern void FlowBatchAbandon(FlowBatch *batch, FlowVerdict verdict) pg_attribute_noreturn();

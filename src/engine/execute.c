@@ -26,6 +26,7 @@
 #include "engine/watch.h"
 #include "error.h"
 #include "guc.h"
+#include "shmem/aside.h"
 #include "shmem/average.h"
 #include "shmem/recorder.h"
 #include "shmem/slot.h"
@@ -33,7 +34,14 @@
 /* A step that shares a batch may take so many times flow.batch_time */
 #define OVERRUN_FACTOR	3
 
+/* ms that a step waits for a lock before its worker may do something else */
+#define LOCK_PATIENCE	50
+
+/* ... if such a step has met a lock already; more than deadlock_timeout */
+#define TRY_PATIENCE	20
+
 static void begin(FlowBatch *batch, FlowItem *item);
+static void watch(FlowBatch *batch, FlowItem *item);
 static void check_limits(FlowBatch *batch, FlowItem *item);
 static int64 limit_of(const FlowBatch *batch, const FlowStepDef *step);
 static int64 overrun_of(const FlowBatch *batch);
@@ -55,7 +63,7 @@ FlowExecuteItem(FlowBatch *batch, FlowItem *item)
 
 	set_path(item->step->definition);
 	nest = NewGUCNestLevel();
-	FlowWatchBegin(limit_of(batch, item->step), overrun_of(batch));
+	watch(batch, item);
 	FlowKindExecuteOf(item->step->kind) (batch, item);
 	if (batch->scope == FLOW_GUARD_TRANSACTION)
 		AfterTriggerFireDeferred();
@@ -88,6 +96,17 @@ begin(FlowBatch *batch, FlowItem *item)
 }
 
 static void
+watch(FlowBatch *batch, FlowItem *item)
+{
+	int64		overrun = overrun_of(batch);
+
+	FlowWatchBegin(item->started_at, limit_of(batch, item->step), overrun);
+	if (overrun == 0 && batch->scope == FLOW_GUARD_TRANSACTION)
+		FlowWatchForLocks(batch, batch->plan->tried ?
+						  TRY_PATIENCE : LOCK_PATIENCE);
+}
+
+static void
 check_limits(FlowBatch *batch, FlowItem *item)
 {
 	FlowWatchCause cause = FlowWatchTake();
@@ -97,6 +116,8 @@ check_limits(FlowBatch *batch, FlowItem *item)
 	QueryCancelPending = false;
 	if (cause == FLOW_WATCH_OVERRUN)
 		FlowBatchAbandon(batch, FLOW_VERDICT_OVERRUN);
+	if (cause == FLOW_WATCH_BLOCKED)
+		FlowBatchAbandon(batch, FLOW_VERDICT_BEHIND_LOCK);
 	ereport(ERROR,
 			(errcode(ERRCODE_FLOW_STEP_TIMEOUT),
 			 errmsg("step \"%s\" took longer than its time limit", item->step->name),
@@ -150,6 +171,9 @@ end(FlowBatch *batch, FlowItem *item)
 	FlowAverageNoteRun(item->step->definition->id, item->step->no, usec, false);
 	if (!item->step->batch)
 		FlowAverageNoteAlone(item->step->definition->id, item->step->no);
+	if (batch->scope == FLOW_GUARD_TRANSACTION)
+		FlowAsideNoteFree(batch->lane, item->step->definition->id,
+						  item->step->no, batch->plan->tried);
 }
 
 /*

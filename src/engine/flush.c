@@ -25,6 +25,7 @@
 #include "catalog/catalog.h"
 #include "engine/changes.h"
 #include "engine/claim.h"
+#include "engine/context.h"
 #include "engine/control.h"
 #include "engine/flush.h"
 #include "engine/isolated.h"

@@ -38,6 +38,7 @@
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_run.h"
 #include "catalog/catalog.h"
+#include "engine/context.h"
 #include "engine/control.h"
 #include "engine/execute.h"
 #include "engine/isolated.h"

@@ -24,6 +24,7 @@
 #include "engine/statement.h"
 #include "engine/watch.h"
 #include "error.h"
+#include "shmem/aside.h"
 #include "shmem/average.h"
 #include "shmem/slot.h"
 
@@ -39,7 +40,8 @@ typedef enum Cause
 	CAUSE_CONFLICT,				/* the step must not share a batch now */
 	CAUSE_NOBODY,				/* the flush or the commit failed */
 	CAUSE_AGAIN,				/* the same again */
-	CAUSE_BLOCKED				/* somebody holds a run */
+	CAUSE_BLOCKED,				/* somebody holds a run */
+	CAUSE_LOCK					/* the step waits for somebody's lock */
 } Cause;
 
 static Cause classify(FlowBatch *batch, ErrorData *error, FlowFailure *failure);
@@ -54,9 +56,13 @@ static List *repeat_or_record(FlowBatch *batch, FlowFailure *failure,
 static List *halve(FlowBatch *batch, FlowFailure *failure, List *rest);
 static List *again(FlowBatch *batch, ErrorData *error, List *rest);
 static List *without_blocked(FlowBatch *batch, List *rest);
+static List *without_culprit(FlowBatch *batch, List *rest);
+static bool is_of_step(FlowBatch *batch, const FlowStepKey *key,
+					   const FlowStepDef *step);
 static void put_askers_aside(FlowBatch *batch, FlowPlan *plan);
 static void give_up(FlowBatch *batch, const char *message);
 static void put_aside(FlowBatch *batch, const FlowStepKey *key);
+static FlowReady *ready_of(FlowBatch *batch, const FlowStepKey *key);
 static FlowPlan *copy_plan(const FlowPlan *plan, int from, int n);
 static FlowPlan *plan_to_record(const FlowItem *item, FlowFailure *failure);
 static bool same_key(const FlowStepKey *a, const FlowStepKey *b);
@@ -70,12 +76,16 @@ FlowRedoPlans(FlowBatch *batch, ErrorData *error, List *rest)
 	Cause		cause = classify(batch, error, failure);
 
 	if (culprit != NULL && (cause == CAUSE_CONFLICT ||
+							(cause == CAUSE_LOCK && batch->n_claimed > 1) ||
 							FlowRetryIsTransient(failure->sqlstate)))
-		FlowAverageNoteConflict(culprit->step->definition->id, culprit->step->no);
+		FlowAverageNoteConflict(culprit->step->definition->id,
+								culprit->step->no, batch->in_turn);
 	switch (cause)
 	{
 		case CAUSE_BLOCKED:
 			return without_blocked(batch, rest);
+		case CAUSE_LOCK:
+			return without_culprit(batch, rest);
 		case CAUSE_AGAIN:
 			return again(batch, error, rest);
 		case CAUSE_NOBODY:
@@ -110,6 +120,8 @@ classify(FlowBatch *batch, ErrorData *error, FlowFailure *failure)
 			return CAUSE_CONFLICT;
 		case FLOW_VERDICT_BLOCKED:
 			return CAUSE_BLOCKED;
+		case FLOW_VERDICT_BEHIND_LOCK:
+			return CAUSE_LOCK;
 		case FLOW_VERDICT_ERROR:
 			break;
 	}
@@ -132,6 +144,8 @@ classify_cancel(FlowBatch *batch, ErrorData *error, FlowWatchCause watch,
 	{
 		case FLOW_WATCH_OVERRUN:
 			return CAUSE_CONFLICT;
+		case FLOW_WATCH_BLOCKED:
+			return CAUSE_LOCK;
 		case FLOW_WATCH_LIMIT:
 			strcpy(failure->sqlstate, "WF004");
 			failure->message = psprintf("step \"%s\" took longer than its time limit",
@@ -212,6 +226,9 @@ repeat_or_record(FlowBatch *batch, FlowFailure *failure, List *rest)
 	}
 	FlowAverageNoteRun(culprit->step->definition->id, culprit->step->no,
 					   GetCurrentTimestamp() - culprit->started_at, true);
+	if (batch->scope == FLOW_GUARD_TRANSACTION)
+		FlowAsideNoteFree(batch->lane, culprit->step->definition->id,
+						  culprit->step->no, batch->plan->tried);
 	log_failure(culprit, failure);
 	next = plan_to_record(culprit, failure);
 	return lcons(next, with_others(batch, rest));
@@ -286,6 +303,49 @@ without_blocked(FlowBatch *batch, List *rest)
 }
 
 /*
+ * The step waits for somebody's lock, and so, perhaps, would all of its kind:
+ * they are set aside, the rest of the batch goes on.
+ */
+static List *
+without_culprit(FlowBatch *batch, List *rest)
+{
+	FlowPlan   *plan = batch->plan;
+	FlowPlan   *others = copy_plan(plan, 0, 0);
+	FlowStepKey *culprit = palloc(sizeof(FlowStepKey));
+	const FlowStepDef *step = batch->current->step;
+	bool		closed = FlowAsideNoteBlocked(batch->lane, step->definition->id,
+											  step->no);
+
+	*culprit = batch->current->key;
+	for (int i = 0; i < plan->n_keys; i++)
+	{
+		const FlowStepKey *key = &plan->keys[i];
+
+		if (!same_key(key, culprit) && !(closed && is_of_step(batch, key, step)))
+			others->keys[others->n_keys++] = *key;
+		else if (!FlowAsideSetAside(batch->lane, ready_of(batch, key)))
+			put_aside(batch, key);
+	}
+	others->excluded = lappend(list_copy(plan->excluded), culprit);
+	return others->n_keys > 0 ? lcons(others, rest) : rest;
+}
+
+static bool
+is_of_step(FlowBatch *batch, const FlowStepKey *key, const FlowStepDef *step)
+{
+	ListCell   *cell;
+
+	foreach(cell, batch->items)
+	{
+		FlowItem   *item = lfirst(cell);
+
+		if (item->step == step && same_key(&item->key, key))
+			return true;
+	}
+	return false;
+}
+
+/*
  * None of the steps belongs to a run that is held, so one of them controls
  * such a run; it waits, the others need not.
  */
@@ -330,6 +390,12 @@ give_up(FlowBatch *batch, const char *message)
 static void
 put_aside(FlowBatch *batch, const FlowStepKey *key)
 {
+	batch->unclaimed = lappend(batch->unclaimed, ready_of(batch, key));
+}
+
+static FlowReady *
+ready_of(FlowBatch *batch, const FlowStepKey *key)
+{
 	FlowReady  *ready = palloc0(sizeof(FlowReady));
 	ListCell   *cell;
 
@@ -344,7 +410,7 @@ put_aside(FlowBatch *batch, const FlowStepKey *key)
 		ready->definition_id = item->run->definition->id;
 		ready->priority = item->run->priority;
 	}
-	batch->unclaimed = lappend(batch->unclaimed, ready);
+	return ready;
 }
 
 /* A plan for part of the keys of another; room for all of them. */

@@ -23,6 +23,7 @@
 #include "engine/batch.h"
 #include "engine/take.h"
 #include "guc.h"
+#include "shmem/aside.h"
 #include "shmem/average.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
@@ -51,6 +52,8 @@ typedef struct Room
 {
 	double		usec;			/* of run time */
 	int			steps;
+	FlowAverage average;		/* of the entry that is looked at */
+	bool		in_turn;		/* some are of the kind that takes turns */
 } Room;
 
 static Parked parked[MAX_PARKED];
@@ -62,15 +65,20 @@ static int	next_delay = 0;
 static double steps_per_entry = 1;
 
 static void note_expansion(int entries, int steps);
+static bool takes_turns(const FlowReady *next, void *arg);
 static FlowTake choose(const FlowReady *next, int taken, void *arg);
 static bool is_first(const FlowReady *entry);
 static FlowPlan *make_plan(const FlowReady *entries, int n);
 static int	compare_keys(const void *a, const void *b);
 static void release(FlowBatch *batch);
 static void give_back(int lane, List *entries, int others);
+static void call_others(int lane, int others);
+static void end_turn(FlowBatch *batch);
 static void park(int lane, List *entries);
 static int	delay_of(const FlowStepKey *key, TimestampTz now);
 static void unpark_due(int lane);
+
+static const FlowTakePolicy policy = {takes_turns, choose};
 
 int
 FlowBatchRun(int lane)
@@ -79,12 +87,16 @@ FlowBatchRun(int lane)
 	Room		room;
 	FlowBatch	batch;
 	FlowPlan   *plan;
-	int			n;
+	bool		tried;
+	int			n = 1;
 
 	unpark_due(lane);
+	room.in_turn = false;
 	room.usec = FlowBatchTime * 1000.0;
 	room.steps = Max(1, (int) (FLOW_BATCH_MAX_STEPS / steps_per_entry));
-	n = FlowQueuePop(lane, entries, FLOW_BATCH_MAX_STEPS, choose, &room);
+	tried = FlowAsidePopTry(lane, entries);
+	if (!tried)
+		n = FlowQueuePop(lane, entries, FLOW_BATCH_MAX_STEPS, &policy, &room);
 	if (n == 0)
 		return 0;
 
@@ -92,10 +104,16 @@ FlowBatchRun(int lane)
 	batch.scope = FLOW_GUARD_TRANSACTION;
 	batch.plan_context = CurrentMemoryContext;
 	batch.lane = lane;
+	batch.in_turn = room.in_turn;
 	batch.release = release;
 	plan = make_plan(entries, n);
-	plan->alone = plan->careful = n == 1 && is_first(&entries[0]);
+	plan->tried = tried;
+	plan->careful = n == 1 && is_first(&entries[0]);
+	plan->alone = plan->tried || plan->careful;
 	FlowBatchDo(&batch, plan);
+	end_turn(&batch);
+	if (tried)
+		call_others(lane, FlowQueueLength(lane) - 1);
 	note_expansion(n - batch.n_left, batch.n_done);
 	give_back(lane, batch.left, list_length(batch.left) - 1);
 	park(lane, batch.unclaimed);
@@ -113,6 +131,15 @@ release(FlowBatch *batch)
 	park(batch->lane, batch->unclaimed);
 	batch->left = NIL;
 	batch->unclaimed = NIL;
+	end_turn(batch);
+}
+
+static void
+end_turn(FlowBatch *batch)
+{
+	if (batch->in_turn)
+		FlowQueueEndTurn(batch->lane);
+	batch->in_turn = false;
 }
 
 /*
@@ -126,6 +153,16 @@ note_expansion(int entries, int steps)
 		steps_per_entry += (Max(1.0, (double) steps / entries) - steps_per_entry) / 4;
 }
 
+/* Called under the queue's lock, before the next for the same entry. */
+static bool
+takes_turns(const FlowReady *next, void *arg)
+{
+	Room	   *room = arg;
+
+	room->average = FlowAverageGet(next->definition_id, next->key.step_no);
+	return FlowBatchTakesTurns(room->average);
+}
+
 /*
  * Called under the queue's lock.  The row that stands for a run costs nothing
  * by itself.
@@ -134,7 +171,7 @@ static FlowTake
 choose(const FlowReady *next, int taken, void *arg)
 {
 	Room	   *room = arg;
-	FlowAverage average;
+	FlowAverage average = room->average;
 
 	if (next->key.step_no == FLOW_STEP_RUN)
 		return FLOW_TAKE;
@@ -148,7 +185,11 @@ choose(const FlowReady *next, int taken, void *arg)
 		return FLOW_LEAVE;
 	if (average.failures > 0)
 		room->steps = Min(room->steps, Max(1, (int) (1 / sqrt(average.failures))));
-	if (average.penalty > 0 || taken + 1 >= room->steps)
+	if (FlowBatchTakesTurns(average))
+		room->in_turn = true;
+	else if (average.penalty > 0)
+		return FLOW_TAKE_LAST;
+	if (taken + 1 >= room->steps)
 		return FLOW_TAKE_LAST;
 	return FLOW_TAKE;
 }
@@ -211,6 +252,12 @@ give_back(int lane, List *entries, int others)
 
 	foreach(cell, entries)
 		(void) FlowQueuePush(lane, lfirst(cell), 1);
+	call_others(lane, others);
+}
+
+static void
+call_others(int lane, int others)
+{
 	if (others > 0 && FlowQueueWake(lane, others) < others)
 		FlowDatabaseAsk(MyDatabaseId, FLOW_ASK_STAFF);
 }

@@ -459,6 +459,16 @@ FlowDatabaseWanted(void)
 	return wanted;
 }
 
+bool
+FlowDatabaseIsWanted(void)
+{
+	bool		wanted = false;
+
+	for (int i = 0; FlowShmemIsAvailable() && i < FLOW_MAX_DATABASES; i++)
+		wanted |= ((volatile DatabaseSlot *) shared->slots)[i].info.wanted > 0;
+	return wanted;
+}
+
 void
 FlowDatabaseLauncherAttach(void)
 {

@@ -94,6 +94,7 @@ extern void FlowDatabaseSetEmitted(Oid database, int64 id);
 extern void FlowDatabaseSetWanted(Oid database, int wanted);
 extern void FlowDatabaseSetNoSlot(Oid database, bool no_slot);
 extern int	FlowDatabaseWanted(void);
+extern bool FlowDatabaseIsWanted(void); /* a hint, without the lock */
 
 /*
  * Whether steps have to be looked up among those that ran in a crash; whether

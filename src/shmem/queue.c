@@ -9,16 +9,18 @@
  * that is later, so that a workflow with 100 000 runs and one with a single
  * run take turns.
  *
+ * Beside the heap a lane has entries that cannot be taken now: steps that only
+ * one worker at a time may run, while another does (a heap of their own, so
+ * that they hide nothing behind them), and steps behind somebody's lock
+ * (gate.c).  Every entry is in exactly one of the three.
+ *
  * All of it is protected by FlowShmemLock(), which the externs take.  Under
  * it nothing allocates, fails or waits, so they can be called in a commit
- * callback.  The heaps are the server's own; only their roots are kept in
- * shared memory, since the address of the comparison function is not the
- * same in all processes.
+ * callback.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "lib/ilist.h"
 #include "lib/pairingheap.h"
 #include "storage/latch.h"
@@ -27,80 +29,30 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "shmem/gate.h"
+#include "shmem/lane.h"
 #include "shmem/queue.h"
 #include "shmem/shmem.h"
 
-#define POOL_SIZE		16384	/* entries */
-#define LANE_LIMIT		(POOL_SIZE / 4 * 3) /* entries of one lane */
-#define WORKFLOW_LIMIT	(POOL_SIZE / 4) /* entries of one workflow */
+/* Entries that one FlowQueuePop passes over, to bound its work */
+#define MAX_PASSED		1000
 
-/* Workflows are told apart by a hash; those that share one share its limit */
-#define WORKFLOW_COUNTERS	1024
-#define LANE_TAGS		32
-
-/* More than flow.workers can be: those that are ending still have theirs */
-#define MAX_WORKERS		128
-
-typedef struct Entry
-{
-	pairingheap_node node;		/* in its lane's heap */
-	dlist_node	by_age;			/* in its lane's list, oldest first */
-	TimestampTz pushed_at;
-	uint64		sequence;		/* lower first, among equal priorities */
-	FlowReady	ready;
-} Entry;
-
-typedef struct Lane
-{
-	Oid			database;		/* InvalidOid: not in use */
-	Oid			role;
-	int			pins;
-	int			entries;
-	int			workers;		/* attached */
-	int			idle;			/* of these, asleep */
-	int			starting;		/* registered, not yet attached */
-	bool		overflown;		/* entries were refused */
-	uint64		virtual_time;	/* highest sequence taken so far */
-	uint64		tags[LANE_TAGS];	/* last sequence given, by workflow */
-	pairingheap_node *root;		/* of the heap */
-	dlist_head	by_age;
-} Lane;
-
-typedef struct Worker
-{
-	int			lane;			/* -1: free */
-	int			procno;
-	bool		sleeping;
-} Worker;
-
-typedef struct Queue
-{
-	int			n_lanes;		/* lanes behind have never been used */
-	int			n_workers;		/* attached or starting, in all lanes */
-	Lane		lanes[FLOW_MAX_LANES];
-	Worker		workers[MAX_WORKERS];
-	int			workflow_entries[WORKFLOW_COUNTERS];
-	int			n_free;
-	int			free[POOL_SIZE];	/* the first n_free are free entries */
-	Entry		pool[POOL_SIZE];
-} Queue;
+/* Short names, here */
+typedef FlowLaneEntry Entry;
+typedef FlowLane Lane;
+typedef FlowLaneWorker Worker;
+typedef FlowQueue Queue;
 
 static Queue *queue = NULL;
 
 /* This process in queue->workers, or -1 */
 static int	my_worker = -1;
 
-static Lane *lock_lane(int number);
 static int	find_lane(Oid database, Oid role);
 static bool lane_is_reusable(const Lane *lane);
+static bool pass_over(Lane *lane, Entry *entry, const FlowTakePolicy *policy,
+					  void *arg);
 static bool push(Lane *lane, const FlowReady *ready, TimestampTz now);
-static bool make_room(const Lane *for_lane);
-static void stamp(Lane *lane, Entry *entry);
-static void release(Lane *lane, Entry *entry);
-static int *workflow_counter(Oid database, int32 workflow_id);
-static pairingheap heap_of(Lane *lane);
-static int	compare(const pairingheap_node *a, const pairingheap_node *b,
-					void *arg);
 static void clear_lane(Lane *lane);
 static void describe_lane(int number, FlowLaneInfo *info);
 static void note_awake(Lane *lane);
@@ -118,15 +70,16 @@ FlowQueueShmemInit(void)
 	bool		found;
 
 	queue = ShmemInitStruct("flow queue", sizeof(Queue), &found);
+	FlowLaneInit(queue);
 	if (found)
 		return;
 
 	memset(queue, 0, sizeof(Queue));
-	for (int i = 0; i < MAX_WORKERS; i++)
+	for (int i = 0; i < FLOW_QUEUE_WORKERS; i++)
 		queue->workers[i].lane = -1;
-	for (int i = 0; i < POOL_SIZE; i++)
+	for (int i = 0; i < FLOW_QUEUE_POOL; i++)
 		queue->free[i] = i;
-	queue->n_free = POOL_SIZE;
+	queue->n_free = FLOW_QUEUE_POOL;
 }
 
 int
@@ -148,7 +101,7 @@ FlowQueuePinLane(Oid database, Oid role)
 void
 FlowQueueUnpinLane(int lane)
 {
-	Lane	   *pinned = lock_lane(lane);
+	Lane	   *pinned = FlowLaneLock(lane);
 
 	if (pinned == NULL)
 		return;
@@ -161,7 +114,7 @@ int
 FlowQueuePush(int lane, const FlowReady *entries, int n)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Lane	   *to = lock_lane(lane);
+	Lane	   *to = FlowLaneLock(lane);
 	int			pushed = 0;
 
 	if (to == NULL)
@@ -180,33 +133,92 @@ FlowQueuePush(int lane, const FlowReady *entries, int n)
 
 int
 FlowQueuePop(int lane, FlowReady *entries, int max,
-			 FlowTakePolicy policy, void *arg)
+			 const FlowTakePolicy *policy, void *arg)
 {
-	Lane	   *from = lock_lane(lane);
-	pairingheap heap;
+	Lane	   *from = FlowLaneLock(lane);
 	FlowTake	take = FLOW_TAKE;
+	Entry	   *first;
+	int			passed = 0;
 	int			taken = 0;
 
 	if (from == NULL)
 		return 0;
-	heap = heap_of(from);
-	while (taken < max && take == FLOW_TAKE && !pairingheap_is_empty(&heap))
+	while (taken < max && take == FLOW_TAKE && passed < MAX_PASSED &&
+		   (first = FlowLaneBest(from)) != NULL)
 	{
-		Entry	   *first = pairingheap_container(Entry, node,
-												  pairingheap_first(&heap));
-
-		if (policy != NULL)
-			take = policy(&first->ready, taken, arg);
+		if (pass_over(from, first, policy, arg))
+		{
+			passed++;
+			continue;
+		}
+		take = policy->choose(&first->ready, taken, arg);
 		if (take == FLOW_LEAVE)
 			break;
-		(void) pairingheap_remove_first(&heap);
+		FlowLaneRemoveFromHeap(from, first);
 		entries[taken++] = first->ready;
 		from->virtual_time = Max(from->virtual_time, first->sequence);
-		release(from, first);
+		FlowLaneRelease(from, first);
 	}
-	from->root = heap.ph_root;
 	LWLockRelease(FlowShmemLock());
 	return taken;
+}
+
+/* Puts the entry where it hides nothing if it cannot be taken now. */
+static bool
+pass_over(Lane *lane, Entry *entry, const FlowTakePolicy *policy, void *arg)
+{
+	FlowGate   *gate = FlowGateFind(&lane->gates, entry->ready.definition_id,
+									entry->ready.key.step_no);
+
+	if (gate != NULL && FlowGateIsClosed(gate))
+	{
+		FlowLaneRemoveFromHeap(lane, entry);
+		dlist_delete(&entry->by_age);
+		lane->entries--;
+		FlowLaneAddAside(lane, gate, entry);
+		return true;
+	}
+	if (!policy->takes_turns(&entry->ready, arg))
+		return false;
+	if (FlowLaneMayTakeTurn(lane))
+	{
+		lane->turn = FlowMyProcNumber();
+		return false;
+	}
+	FlowLaneRemoveFromHeap(lane, entry);
+	FlowLaneAddToHeap(lane, entry, true);
+	return true;
+}
+
+bool
+FlowQueueTakeTurn(int lane)
+{
+	Lane	   *at = FlowLaneLock(lane);
+	bool		mine;
+
+	if (at == NULL)
+		return false;
+	mine = FlowLaneMayTakeTurn(at);
+	if (mine)
+		at->turn = FlowMyProcNumber();
+	LWLockRelease(FlowShmemLock());
+	return mine;
+}
+
+void
+FlowQueueEndTurn(int lane)
+{
+	Lane	   *at = FlowLaneLock(lane);
+	int			waiting;
+
+	if (at == NULL)
+		return;
+	if (at->turn == FlowMyProcNumber())
+		at->turn = -1;
+	waiting = at->turn_entries;
+	LWLockRelease(FlowShmemLock());
+	if (waiting > 0)
+		(void) FlowQueueWake(lane, 1);
 }
 
 /*
@@ -254,7 +266,7 @@ FlowQueueMarkOverflown(Oid database)
 void
 FlowQueueMarkLaneOverflown(int lane)
 {
-	Lane	   *marked = lock_lane(lane);
+	Lane	   *marked = FlowLaneLock(lane);
 
 	if (marked == NULL)
 		return;
@@ -265,7 +277,7 @@ FlowQueueMarkLaneOverflown(int lane)
 bool
 FlowQueueTakeOverflown(int lane)
 {
-	Lane	   *marked = lock_lane(lane);
+	Lane	   *marked = FlowLaneLock(lane);
 	bool		was;
 
 	if (marked == NULL)
@@ -295,7 +307,7 @@ FlowQueueLanes(Oid database, FlowLaneInfo *lanes, int max)
 void
 FlowQueueWorkerStarting(int lane, int delta)
 {
-	Lane	   *at = lock_lane(lane);
+	Lane	   *at = FlowLaneLock(lane);
 	int			before;
 
 	if (at == NULL)
@@ -309,11 +321,11 @@ FlowQueueWorkerStarting(int lane, int delta)
 void
 FlowQueueWorkerAttach(int lane)
 {
-	Lane	   *at = lock_lane(lane);
+	Lane	   *at = FlowLaneLock(lane);
 
 	if (at == NULL)
 		return;
-	for (int i = 0; i < MAX_WORKERS && my_worker < 0; i++)
+	for (int i = 0; i < FLOW_QUEUE_WORKERS && my_worker < 0; i++)
 		if (queue->workers[i].lane < 0)
 			my_worker = i;
 
@@ -323,6 +335,7 @@ FlowQueueWorkerAttach(int lane)
 		queue->workers[my_worker].lane = lane;
 		queue->workers[my_worker].procno = FlowMyProcNumber();
 		queue->workers[my_worker].sleeping = false;
+		queue->workers[my_worker].waiting_since = 0;
 	}
 	at->workers++;
 	if (at->starting > 0)
@@ -335,11 +348,13 @@ FlowQueueWorkerAttach(int lane)
 void
 FlowQueueWorkerDetach(int lane)
 {
-	Lane	   *at = lock_lane(lane);
+	Lane	   *at = FlowLaneLock(lane);
 
 	if (at == NULL)
 		return;
 	note_awake(at);
+	if (at->turn == FlowMyProcNumber())
+		at->turn = -1;
 	if (my_worker >= 0)
 		queue->workers[my_worker].lane = -1;
 	my_worker = -1;
@@ -358,12 +373,12 @@ FlowQueueWorkerTotal(void)
 bool
 FlowQueueWorkerSleep(int lane)
 {
-	Lane	   *at = lock_lane(lane);
+	Lane	   *at = FlowLaneLock(lane);
 	bool		is_empty;
 
 	if (at == NULL)
 		return true;
-	is_empty = at->entries == 0;
+	is_empty = FlowLaneTakeable(at, GetCurrentTimestamp()) == 0;
 	if (is_empty && my_worker >= 0 && !queue->workers[my_worker].sleeping)
 	{
 		queue->workers[my_worker].sleeping = true;
@@ -376,7 +391,7 @@ FlowQueueWorkerSleep(int lane)
 void
 FlowQueueWorkerWake(int lane)
 {
-	Lane	   *at = lock_lane(lane);
+	Lane	   *at = FlowLaneLock(lane);
 
 	if (at == NULL)
 		return;
@@ -387,10 +402,10 @@ FlowQueueWorkerWake(int lane)
 int
 FlowQueueWake(int lane, int n)
 {
-	int			procnos[MAX_WORKERS];
+	int			procnos[FLOW_QUEUE_WORKERS];
 	int			taken;
 
-	if (lock_lane(lane) == NULL)
+	if (FlowLaneLock(lane) == NULL)
 		return 0;
 	taken = take_sleepers(lane, n, procnos);
 	LWLockRelease(FlowShmemLock());
@@ -399,17 +414,6 @@ FlowQueueWake(int lane, int n)
 	for (int i = 0; i < taken; i++)
 		SetLatch(&GetPGProcByNumber(procnos[i])->procLatch);
 	return taken;
-}
-
-/* The lane, with the lock taken; NULL, and no lock, if there is none. */
-static Lane *
-lock_lane(int number)
-{
-	if (!FlowShmemIsAvailable() || number < 0)
-		return NULL;
-	Assert(number < FLOW_MAX_LANES);
-	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
-	return &queue->lanes[number];
 }
 
 /* The lane of this role, made if there is none; -1 when all are in use. */
@@ -436,6 +440,7 @@ find_lane(Oid database, Oid role)
 	memset(lane, 0, sizeof(Lane));
 	lane->database = database;
 	lane->role = role;
+	lane->turn = -1;
 	dlist_init(&lane->by_age);
 	return reusable;
 }
@@ -444,124 +449,19 @@ find_lane(Oid database, Oid role)
 static bool
 lane_is_reusable(const Lane *lane)
 {
-	return lane->pins == 0 && lane->entries == 0 && lane->workers == 0 &&
-		lane->starting == 0 && !lane->overflown;
+	return lane->pins == 0 && lane->entries == 0 && lane->aside == 0 &&
+		lane->workers == 0 && lane->starting == 0 && !lane->overflown;
 }
 
 /* False if there is no room. */
 static bool
 push(Lane *lane, const FlowReady *ready, TimestampTz now)
 {
-	int		   *counter = workflow_counter(lane->database, ready->workflow_id);
-	Entry	   *entry;
-	pairingheap heap;
+	Entry	   *entry = FlowLaneMakeEntry(lane, ready, now);
 
-	if (lane->entries >= LANE_LIMIT || *counter >= WORKFLOW_LIMIT)
-		return false;
-	if (queue->n_free == 0 &&
-		(lane->entries >= FLOW_LANE_RESERVE || !make_room(lane)))
-		return false;
-
-	heap = heap_of(lane);
-	entry = &queue->pool[queue->free[--queue->n_free]];
-	entry->ready = *ready;
-	entry->pushed_at = now;
-	stamp(lane, entry);
-	pairingheap_add(&heap, &entry->node);
-	lane->root = heap.ph_root;
-	dlist_push_tail(&lane->by_age, &entry->by_age);
-	lane->entries++;
-	(*counter)++;
-	return true;
-}
-
-/*
- * Every lane has a right to a few entries: the longest one gives up its youngest,
- * which the table still knows.
- */
-static bool
-make_room(const Lane *for_lane)
-{
-	Lane	   *longest = NULL;
-	Entry	   *youngest;
-	pairingheap heap;
-
-	for (int i = 0; i < queue->n_lanes; i++)
-	{
-		Lane	   *lane = &queue->lanes[i];
-
-		if (lane != for_lane && lane->entries > FLOW_LANE_RESERVE &&
-			(longest == NULL || lane->entries > longest->entries))
-			longest = lane;
-	}
-	if (longest == NULL)
-		return false;
-	youngest = dlist_container(Entry, by_age, dlist_tail_node(&longest->by_age));
-	heap = heap_of(longest);
-	pairingheap_remove(&heap, &youngest->node);
-	longest->root = heap.ph_root;
-	release(longest, youngest);
-	longest->overflown = true;
-	return true;
-}
-
-/* Gives the entry its place among those of other workflows. */
-static void
-stamp(Lane *lane, Entry *entry)
-{
-	uint32		hash = murmurhash32((uint32) entry->ready.workflow_id);
-	uint64	   *tag = &lane->tags[hash % LANE_TAGS];
-
-	*tag = Max(lane->virtual_time, *tag) + 1;
-	entry->sequence = *tag;
-}
-
-/* Gives back an entry that is not in the heap any more. */
-static void
-release(Lane *lane, Entry *entry)
-{
-	dlist_delete(&entry->by_age);
-	(*workflow_counter(lane->database, entry->ready.workflow_id))--;
-	lane->entries--;
-	queue->free[queue->n_free++] = (int) (entry - queue->pool);
-}
-
-static int *
-workflow_counter(Oid database, int32 workflow_id)
-{
-	uint32		hash = hash_combine(murmurhash32(database),
-									murmurhash32((uint32) workflow_id));
-
-	return &queue->workflow_entries[hash % WORKFLOW_COUNTERS];
-}
-
-/* The heap, for one operation; its root is to be stored in the lane after. */
-static pairingheap
-heap_of(Lane *lane)
-{
-	pairingheap heap = {compare, NULL, lane->root};
-
-	return heap;
-}
-
-/* Greater is what runs first. */
-static int
-compare(const pairingheap_node *a, const pairingheap_node *b, void *arg)
-{
-	const Entry *x = pairingheap_const_container(Entry, node, a);
-	const Entry *y = pairingheap_const_container(Entry, node, b);
-	const FlowStepKey *p = &x->ready.key;
-	const FlowStepKey *q = &y->ready.key;
-
-	if (x->ready.priority != y->ready.priority)
-		return x->ready.priority > y->ready.priority ? 1 : -1;
-	if (x->sequence != y->sequence)
-		return x->sequence < y->sequence ? 1 : -1;
-	if (p->run_id != q->run_id)
-		return p->run_id < q->run_id ? 1 : -1;
-	if (p->step_no != q->step_no)
-		return p->step_no < q->step_no ? 1 : -1;
-	return (p->item_no < q->item_no) - (p->item_no > q->item_no);
+	if (entry != NULL)
+		FlowLaneEnqueue(lane, entry);
+	return entry != NULL;
 }
 
 static void
@@ -569,9 +469,12 @@ clear_lane(Lane *lane)
 {
 	dlist_mutable_iter iter;
 
-	lane->root = NULL;
+	lane->root = lane->turn_root = NULL;
+	lane->turn_entries = 0;
 	dlist_foreach_modify(iter, &lane->by_age)
-		release(lane, dlist_container(Entry, by_age, iter.cur));
+		FlowLaneRelease(lane, dlist_container(Entry, by_age, iter.cur));
+	while (lane->aside > 0)
+		FlowLaneDropAside(lane);
 	lane->overflown = false;
 }
 
@@ -583,6 +486,9 @@ describe_lane(int number, FlowLaneInfo *info)
 	info->lane = number;
 	info->role = lane->role;
 	info->entries = lane->entries;
+	info->takeable = FlowLaneTakeable(lane, GetCurrentTimestamp());
+	info->aside = lane->aside;
+	info->next_try = FlowGateNext(&lane->gates);
 	info->workers = lane->workers;
 	info->idle = lane->idle;
 	info->starting = lane->starting;
@@ -610,7 +516,7 @@ take_sleepers(int number, int n, int *procnos)
 	Lane	   *lane = &queue->lanes[number];
 	int			taken = 0;
 
-	for (int i = 0; i < MAX_WORKERS && taken < n && lane->idle > 0; i++)
+	for (int i = 0; i < FLOW_QUEUE_WORKERS && taken < n && lane->idle > 0; i++)
 	{
 		Worker	   *worker = &queue->workers[i];
 

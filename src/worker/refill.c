@@ -184,7 +184,7 @@ add_group(Refill *refill, FlowReadyGroup group)
 	RefillGroup *added = &refill->groups[refill->n_groups];
 	bool		overflown = false;
 	const FlowLaneInfo *lane = find_lane(refill, group.owner, &overflown);
-	bool		waiting = lane != NULL && lane->entries > 0;
+	bool		waiting = lane != NULL && lane->entries + lane->aside > 0;
 	bool		known = false;
 
 	if (!overflown &&

@@ -304,7 +304,7 @@ note_activity(TimestampTz now)
 
 	for (int i = 0; i < n; i++)
 	{
-		if (lanes[i].entries > 0 || lanes[i].starting > 0 ||
+		if (lanes[i].entries > 0 || lanes[i].aside > 0 || lanes[i].starting > 0 ||
 			lanes[i].overflown || lanes[i].workers > lanes[i].idle)
 			busy_at = now;
 		if (lanes[i].workers > 0)

@@ -299,11 +299,13 @@ workers_needed(const FlowLaneInfo *lane, TimestampTz now)
 {
 	TimestampTz patience;
 
-	if (lane->entries <= lane->starting)
+	if (lane->workers == 0)
+		wake_at(lane->next_try);
+	if (lane->takeable <= lane->starting)
 		return 0;
 	if (lane->idle > 0)
 	{
-		(void) FlowQueueWake(lane->lane, lane->entries);
+		(void) FlowQueueWake(lane->lane, lane->takeable);
 		return 0;
 	}
 	if (lane->workers + lane->starting == 0)
@@ -319,7 +321,7 @@ workers_needed(const FlowLaneInfo *lane, TimestampTz now)
 		wake_at(patience);
 		return 0;
 	}
-	return lane->entries - lane->starting;
+	return lane->takeable - lane->starting;
 }
 
 /* May this role have a worker?  If not, says so once. */

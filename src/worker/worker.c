@@ -34,6 +34,7 @@
 #include "compat.h"
 #include "engine/take.h"
 #include "guc.h"
+#include "shmem/aside.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
 #include "shmem/recorder.h"
@@ -268,7 +269,7 @@ sleep_for_work(void)
 	int			events;
 
 	if (TimestampDifferenceExceeds(busy_at, now, FlowWorkerIdleTimeout * 1000) &&
-		FlowBatchParkedDelay() < 0)
+		FlowBatchParkedDelay() < 0 && FlowAsideNextTry(worker_lane) == DT_NOEND)
 		return false;
 	timeout = compute_timeout(now);
 	if (timeout == 0 || !FlowQueueWorkerSleep(worker_lane))
@@ -297,5 +298,6 @@ compute_timeout(TimestampTz now)
 		timeout = Min(timeout, statistics);
 	if (parked >= 0)
 		timeout = Min(timeout, parked);
+	timeout = Min(timeout, TimestampDifferenceMilliseconds(now, FlowAsideNextTry(worker_lane)));
 	return timeout;
 }
