@@ -22,6 +22,7 @@ OBJS += \
 	src/base/insert.o \
 	src/base/install.o \
 	src/base/json.o \
+	src/base/privileges.o \
 	src/base/spi.o
 
 # shmem: what the processes share

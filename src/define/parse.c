@@ -113,7 +113,13 @@ parse_steps(void *arg)
 	MemoryContextSwitchTo(caller);
 }
 
-/* Under the identity and the path that the steps will run with. */
+/*
+ * Under the identity and the path that the steps will run with.  The server
+ * evaluates some literals while it analyses, such as one of a domain with a
+ * CHECK, so this may run code of the owner's in the session of somebody who
+ * has more rights: nothing of it may stay for later, such as a deferred
+ * trigger, which would run with the rights of that session.
+ */
 static void
 resolve(Pass *pass, const FlowParseScope *scope)
 {
@@ -124,9 +130,9 @@ resolve(Pass *pass, const FlowParseScope *scope)
 
 	GetUserIdAndSecContext(&user, &sec_context);
 	pass->definition = FlowPlanCompile(pass->spec, path, pass->context);
-	if (scope->role != user)
-		SetUserIdAndSecContext(scope->role,
-							   sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	SetUserIdAndSecContext(scope->role,
+						   sec_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
 	(void) set_config_option("search_path", path, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	run_pass(pass, analyse_steps, WARNING);

@@ -38,7 +38,6 @@ static bool is_same(const FlowWorkflow *workflow, const char *search_path,
 static void save_in_place(FlowWorkflow *workflow, const FlowSpec *spec,
 						  bool changed);
 static bool texts_differ(const char *a, const char *b);
-static void require_visible(const FlowWorkflow *workflow);
 static Jsonb *compose_document(const FlowWorkflow *workflow,
 							   const FlowStoredDefinition *stored);
 static void push_member(JsonbParseState **state, const char *key,
@@ -191,7 +190,6 @@ FlowWorkflowDocument(const char *name, int32 version)
 
 	FlowAccessRequireRead();
 	FlowWorkflowRequire(name, &workflow);
-	require_visible(&workflow);
 	id = version == 0 ? workflow.definition_id :
 		FlowDefinitionOfVersion(workflow.id, version);
 	if (id == 0 || !FlowDefinitionLoad(id, &stored))
@@ -204,30 +202,16 @@ FlowWorkflowDocument(const char *name, int32 version)
 	return compose_document(&workflow, &stored);
 }
 
+/* One that the caller may not see does not exist for it. */
 void
 FlowWorkflowRequire(const char *name, FlowWorkflow *workflow)
 {
-	if (!FlowWorkflowLoad(name, workflow))
+	if (!FlowWorkflowLoad(name, workflow) || !FlowAccessMaySee(workflow))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("workflow \"%s\" does not exist", name),
-				 errdetail("There is no workflow of that name in this database."),
+				 errdetail("There is no such workflow, or you have no privilege on it."),
 				 errhint("Look at flow.workflow for the workflows you may see, or use flow_define().")));
-}
-
-static void
-require_visible(const FlowWorkflow *workflow)
-{
-	if (FlowAccessIsMember(workflow->owner) ||
-		FlowWorkflowHasGrant(workflow->id, NULL))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for workflow \"%s\"", workflow->name),
-			 errdetail("It belongs to role \"%s\".", workflow->owner_name),
-			 errhint("Ask a member of that role for: SELECT flow_grant(%s, %s)",
-					 quote_literal_cstr(workflow->name),
-					 quote_literal_cstr(GetUserNameFromId(GetUserId(), false)))));
 }
 
 static Jsonb *
@@ -267,7 +251,6 @@ FlowWorkflowCheck(const char *name, FlowProblems *problems)
 
 	FlowAccessRequireRead();
 	FlowWorkflowRequire(name, &workflow);
-	require_visible(&workflow);
 	spec = FlowSpecFromDocument(FlowWorkflowDocument(name, 0), problems);
 	FlowCheckSpec(spec, problems);
 
@@ -296,9 +279,7 @@ FlowWorkflowIsVisible(const char *name)
 {
 	FlowWorkflow workflow;
 
-	return FlowWorkflowLoad(name, &workflow) &&
-		(FlowAccessIsMember(workflow.owner) ||
-		 FlowWorkflowHasGrant(workflow.id, NULL));
+	return FlowWorkflowLoad(name, &workflow) && FlowAccessMaySee(&workflow);
 }
 
 bool
@@ -309,6 +290,8 @@ FlowWorkflowDrop(const char *name, int32 version, bool force,
 	int32		definition_id = 0;
 
 	FlowAccessRequireUse();
+	if (FlowWorkflowLoad(name, &workflow) && !FlowAccessMaySee(&workflow))
+		return false;
 	if (!FlowWorkflowLock(name, &workflow))
 		return false;
 	if (workflow.home != FlowInstallRequire()->home)
