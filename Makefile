@@ -123,6 +123,8 @@ DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 # test/sql, test/specs and test/t; inputs there, outputs in expected/
 REGRESS = \
+	access \
+	attacks \
 	control \
 	define \
 	define_errors \

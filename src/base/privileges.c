@@ -45,23 +45,28 @@ static void strip(const ObjectAddress *object);
 static Acl *acl_of(const ObjectAddress *object, Oid *owner);
 
 /*
- * flow_internal.strip_privileges() RETURNS void
+ * flow_internal.strip_privileges(schemas boolean) RETURNS void
+ *
+ * An update must leave the schemas alone: by then the administrator has
+ * granted what he meant to.
  */
 Datum
 flow_strip_privileges(PG_FUNCTION_ARGS)
 {
+	bool		schemas = PG_GETARG_BOOL(0);
 	ListCell   *cell;
 
-	if (!superuser())
+	if (!creating_extension)
 		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for function \"%s\"",
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("function \"%s\" can only be called by a script of the extension",
 						"flow_internal.strip_privileges")));
 	foreach(cell, members_of(get_extension_oid("flow", false)))
 	{
 		ObjectAddress *object = lfirst(cell);
 
-		if (is_ours_alone(object))
+		if (is_ours_alone(object) ||
+			(schemas && object->classId == NamespaceRelationId))
 			strip(object);
 	}
 	PG_RETURN_VOID();
@@ -97,8 +102,8 @@ members_of(Oid extension)
 }
 
 /*
- * Schemas, tables, views and sequences; and inner functions.  Those that users
- * call are for whomever the administrator's defaults name.
+ * Tables, views and sequences; and inner functions.  Those that users call are
+ * for whomever the administrator's defaults name.
  */
 static bool
 is_ours_alone(const ObjectAddress *object)
@@ -106,8 +111,7 @@ is_ours_alone(const ObjectAddress *object)
 	if (object->classId == ProcedureRelationId)
 		return get_func_namespace(object->objectId) ==
 			get_namespace_oid(FLOW_TABLE_SCHEMA, false);
-	return object->classId == RelationRelationId ||
-		object->classId == NamespaceRelationId;
+	return object->classId == RelationRelationId;
 }
 
 /* Takes from every named role what it has; PUBLIC is the script's affair. */
