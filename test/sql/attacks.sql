@@ -223,7 +223,7 @@ CREATE FUNCTION lair.late(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
 	PERFORM lair.try(s) FROM unnest(ARRAY['SELECT public.flow_start(''lair-late'')',
 		'SELECT public.flow_define(''lair-later'', ARRAY[public.flow_step(''s'', ''SELECT 1'')])',
-		'SELECT public.flow_cancel(1)', 'SELECT public.flow_drop(''lair-late'')', 'SELECT public.flow_disable(''lair-late'')',
+		'SELECT public.flow_cancel(987654321)', 'SELECT public.flow_drop(''lair-late'')', 'SELECT public.flow_disable(''lair-late'')',
 		'SELECT public.flow_grant(''lair-late'', ''public'')', 'SELECT public.flow_drain()',
 		'SELECT public.flow_schedule(''lair'', ''* * * * *'', ''lair-late'')', 'SELECT public.flow_unschedule(''lair'')',
 		'SELECT public.flow_fire(''lair'')']) s;
