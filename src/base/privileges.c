@@ -60,7 +60,7 @@ flow_strip_privileges(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("function \"%s\" can only be called by a script of the extension",
-						"flow_internal.strip_privileges")));
+						"strip_privileges")));
 	foreach(cell, members_of(get_extension_oid("flow", false)))
 	{
 		ObjectAddress *object = lfirst(cell);
@@ -163,7 +163,7 @@ flow_refuse_write(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" can only be called as a trigger",
-						"flow_internal.refuse_write")));
+						"refuse_write")));
 	relation = ((TriggerData *) fcinfo->context)->tg_relation;
 	if (GetUserId() != relation->rd_rel->relowner && !superuser())
 		ereport(ERROR,

@@ -7,7 +7,7 @@ use FlowTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = flow_node('hostile', 'flow.workers' => 4, 'flow.batch_time' => '1s', max_prepared_transactions => 2, log_min_messages => 'error');
+my $node = flow_node('hostile', 'flow.workers' => 4, 'flow.batch_time' => '200ms', max_prepared_transactions => 2, log_min_messages => 'error');
 my @mallory = (extra_params => [ '-U', 'mallory' ]);
 my @shop = (extra_params => [ '-U', 'shop' ]);
 my ($code, $out, $err);
