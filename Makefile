@@ -23,6 +23,7 @@ OBJS += \
 	src/base/insert.o \
 	src/base/install.o \
 	src/base/json.o \
+	src/base/privileges.o \
 	src/base/spi.o
 
 # shmem: what the processes share
@@ -134,6 +135,8 @@ DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 # test/sql, test/specs and test/t; inputs there, outputs in expected/
 REGRESS = \
+	access \
+	attacks \
 	control \
 	define \
 	define_errors \

@@ -6,6 +6,9 @@
  * run as the owner of the flow tables, for exactly their span.  The settings
  * pinned here are those with which a role could bend them: where names are
  * looked up, and how a plan made on an empty table would be chosen.
+ *
+ * The other direction is a step in the session of somebody else, in
+ * flow_drain: it must find no way to that role.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -54,6 +57,27 @@ void
 FlowIdentityRestore(const FlowIdentity *saved)
 {
 	AtEOXact_GUC(false, saved->guc_nest);
+	SetUserIdAndSecContext(saved->user, saved->sec_context);
+}
+
+bool
+FlowIdentityIsForeign(void)
+{
+	return GetUserId() != GetSessionUserId() ||
+		GetUserId() != GetAuthenticatedUserId();
+}
+
+void
+FlowIdentityConfine(FlowIdentity *saved)
+{
+	GetUserIdAndSecContext(&saved->user, &saved->sec_context);
+	SetUserIdAndSecContext(saved->user,
+						   saved->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+}
+
+void
+FlowIdentityRelease(const FlowIdentity *saved)
+{
 	SetUserIdAndSecContext(saved->user, saved->sec_context);
 }
 

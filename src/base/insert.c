@@ -2,8 +2,8 @@
  * insert.c
  *	  Insert rows into a table of ours, many at a time.
  *
- * What a batch writes most are new rows, of tables that have no triggers and
- * no rules.  They go straight to the table and its indexes, a page of them
+ * What a batch writes most are new rows, of tables that have no rules and no
+ * trigger but the one that keeps others out.  They go straight to the table and its indexes, a page of them
  * with one WAL record, as COPY does it: through SQL, an INSERT of a hundred
  * rows from arrays spends most of its time on the arrays.
  *-------------------------------------------------------------------------

@@ -31,6 +31,7 @@ static const char *const privileges[] = {
 };
 
 static bool lock_or_insert(const char *name, FlowWorkflow *workflow);
+static void require_not_held(const char *name);
 static void raise_held(const char *name, const char *owner);
 static void take_restored(FlowWorkflow *workflow, int32 version);
 static void fill_search_path(FlowSpec *spec);
@@ -39,7 +40,6 @@ static bool is_same(const FlowWorkflow *workflow, const char *search_path,
 static void save_in_place(FlowWorkflow *workflow, const FlowSpec *spec,
 						  bool changed);
 static bool texts_differ(const char *a, const char *b);
-static void require_visible(const FlowWorkflow *workflow);
 static Jsonb *compose_document(const FlowWorkflow *workflow,
 							   const FlowStoredDefinition *stored);
 static void push_member(JsonbParseState **state, const char *key,
@@ -195,7 +195,6 @@ FlowWorkflowDocument(const char *name, int32 version)
 
 	FlowAccessRequireRead();
 	FlowWorkflowRequire(name, &workflow);
-	require_visible(&workflow);
 	id = version == 0 ? workflow.definition_id :
 		FlowDefinitionOfVersion(workflow.id, version);
 	if (id == 0 || !FlowDefinitionLoad(id, &stored))
@@ -208,36 +207,33 @@ FlowWorkflowDocument(const char *name, int32 version)
 	return compose_document(&workflow, &stored);
 }
 
+/* One that the caller may not see does not exist for it. */
 void
 FlowWorkflowRequire(const char *name, FlowWorkflow *workflow)
 {
-	char	   *held_owner;
-
-	if (FlowWorkflowLoad(name, workflow))
+	if (!FlowWorkflowLoad(name, workflow))
+		require_not_held(name);
+	else if (FlowAccessMaySee(workflow))
 		return;
-	held_owner = FlowReleaseHeldOwner(name);
-	if (held_owner != NULL)
-		raise_held(name, held_owner);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("workflow \"%s\" does not exist", name),
-			 errdetail("There is no workflow of that name in this database."),
+			 errdetail("There is no such workflow, or you have no privilege on it."),
 			 errhint("Look at flow.workflow for the workflows you may see, or use flow_define().")));
 }
 
+/* Only its owner is told of a workflow that came from another home. */
 static void
-require_visible(const FlowWorkflow *workflow)
+require_not_held(const char *name)
 {
-	if (FlowAccessIsMember(workflow->owner) ||
-		FlowWorkflowHasGrant(workflow->id, NULL))
+	char	   *owner = FlowReleaseHeldOwner(name);
+	Oid			role;
+
+	if (owner == NULL)
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for workflow \"%s\"", workflow->name),
-			 errdetail("It belongs to role \"%s\".", workflow->owner_name),
-			 errhint("Ask a member of that role for: SELECT flow_grant(%s, %s)",
-					 quote_literal_cstr(workflow->name),
-					 quote_literal_cstr(GetUserNameFromId(GetUserId(), false)))));
+	role = get_role_oid(owner, true);
+	if (superuser() || (OidIsValid(role) && FlowAccessIsMember(role)))
+		raise_held(name, owner);
 }
 
 static Jsonb *
@@ -277,7 +273,6 @@ FlowWorkflowCheck(const char *name, FlowProblems *problems)
 
 	FlowAccessRequireRead();
 	FlowWorkflowRequire(name, &workflow);
-	require_visible(&workflow);
 	spec = FlowSpecFromDocument(FlowWorkflowDocument(name, 0), problems);
 	FlowCheckSpec(spec, problems);
 
@@ -306,9 +301,7 @@ FlowWorkflowIsVisible(const char *name)
 {
 	FlowWorkflow workflow;
 
-	return FlowWorkflowLoad(name, &workflow) &&
-		(FlowAccessIsMember(workflow.owner) ||
-		 FlowWorkflowHasGrant(workflow.id, NULL));
+	return FlowWorkflowLoad(name, &workflow) && FlowAccessMaySee(&workflow);
 }
 
 bool
@@ -319,6 +312,8 @@ FlowWorkflowDrop(const char *name, int32 version, bool force,
 	int32		definition_id = 0;
 
 	FlowAccessRequireUse();
+	if (FlowWorkflowLoad(name, &workflow) && !FlowAccessMaySee(&workflow))
+		return false;
 	if (!FlowWorkflowLock(name, &workflow))
 		return false;
 	if (workflow.home != FlowInstallRequire()->home)

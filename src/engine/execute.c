@@ -14,11 +14,13 @@
 #include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "base/identity.h"
 #include "engine/context.h"
 #include "engine/execute.h"
 #include "engine/kinds/kind.h"
@@ -42,6 +44,9 @@
 
 static void begin(FlowBatch *batch, FlowItem *item);
 static void watch(FlowBatch *batch, FlowItem *item);
+static void run_step(FlowBatch *batch, FlowItem *item);
+static void run_confined(FlowBatch *batch, FlowItem *item);
+static void fire_deferred(void);
 static void check_limits(FlowBatch *batch, FlowItem *item);
 static int64 limit_of(const FlowBatch *batch, const FlowStepDef *step);
 static int64 overrun_of(const FlowBatch *batch);
@@ -64,9 +69,7 @@ FlowExecuteItem(FlowBatch *batch, FlowItem *item)
 	set_path(item->step->definition);
 	nest = NewGUCNestLevel();
 	watch(batch, item);
-	FlowKindExecuteOf(item->step->kind) (batch, item);
-	if (batch->scope == FLOW_GUARD_TRANSACTION)
-		AfterTriggerFireDeferred();
+	run_step(batch, item);
 	check_limits(batch, item);
 	AtEOXact_GUC(false, nest);
 
@@ -104,6 +107,45 @@ watch(FlowBatch *batch, FlowItem *item)
 	if (overrun == 0 && batch->scope == FLOW_GUARD_TRANSACTION)
 		FlowWatchForLocks(batch, batch->plan->tried ?
 						  TRY_PATIENCE : LOCK_PATIENCE);
+}
+
+static void
+run_step(FlowBatch *batch, FlowItem *item)
+{
+	if (FlowIdentityIsForeign())
+		run_confined(batch, item);
+	else
+		FlowKindExecuteOf(item->step->kind) (batch, item);
+	if (batch->scope == FLOW_GUARD_TRANSACTION)
+		AfterTriggerFireDeferred();
+}
+
+/*
+ * The session, such as that of an administrator after SET ROLE, belongs to
+ * another role, perhaps one with more rights.  The step must not return to it,
+ * and leaves nothing for the commit, where it would run with those rights.
+ */
+static void
+run_confined(FlowBatch *batch, FlowItem *item)
+{
+	FlowIdentity identity;
+
+	FlowIdentityConfine(&identity);
+	FlowKindExecuteOf(item->step->kind) (batch, item);
+	fire_deferred();
+	FlowIdentityRelease(&identity);
+}
+
+/*
+ * Inside a transaction the server fires what is deferred only when constraints
+ * become immediate; they stay so until its end.
+ */
+static void
+fire_deferred(void)
+{
+	ConstraintsSetStmt *all = makeNode(ConstraintsSetStmt);
+
+	AfterTriggerSetState(all);
 }
 
 static void
@@ -179,13 +221,18 @@ end(FlowBatch *batch, FlowItem *item)
 /*
  * Touches search_path only when the workflow changes: every change makes the
  * server look up the schemas again.  The setting lasts as long as the GUC nest
- * of the batch.
+ * of the batch.  Temporary objects of somebody else's session come last: they
+ * must not stand in for what the step means.
  */
 static void
 set_path(const FlowDefinition *definition)
 {
-	if (strcmp(definition->search_path, namespace_search_path) != 0)
-		(void) set_config_option("search_path", definition->search_path,
+	const char *path = definition->search_path;
+
+	if (FlowIdentityIsForeign())
+		path = psprintf("%s, pg_temp", path);
+	if (strcmp(path, namespace_search_path) != 0)
+		(void) set_config_option("search_path", path,
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 								 true, 0, false);
 }
