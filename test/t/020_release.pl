@@ -274,8 +274,8 @@ $other->safe_psql('other', 'GRANT USAGE, CREATE ON SCHEMA flow TO ann, bob, mall
 stands_still($other, 'other', 10);
 is_refused_while_held($other, 'other');
 does_not_fire($other, 'other');
-refused($other, 'other', 'mallory', q{SELECT flow_fire('nightly')}, '42501', undef, 'the owner by number cannot fire it');
-refused($other, 'other', 'mallory', q{SELECT flow_unschedule('nightly')}, '42501', undef, '... nor remove it');
+refused($other, 'other', 'mallory', q{SELECT flow_fire('nightly')}, '42704', undef, 'the owner by number cannot fire it');
+is(value($other, q{SELECT flow_unschedule('nightly')}, database => 'other', as('mallory')), 'f', '... nor remove it');
 is(value($other, q{SELECT count(*) FROM flow.schedule WHERE input IS NOT NULL}, database => 'other', as('mallory')), 0, '... nor read its input');
 is(held($other, 'other', 'ann'), 8, 'the owner by name sees the runs');
 is(held($other, 'other', 'bob'), 1, '... and only those');
@@ -286,7 +286,8 @@ is(value($other, q{SELECT owner || ' ' || started_by FROM flow.run}, database =>
 is(value($other, q{SELECT reason || ': ' || hint FROM flow.stuck WHERE workflow = 'of-ghost'}, database => 'other'),
 	'owner gone: CREATE ROLE ghost, then SELECT flow_release_all()', 'flow.stuck says that an owner is missing');
 is(value($other, q{SELECT owner FROM flow.workflow WHERE name = 'of-ghost'}, database => 'other'), 'ghost', '... and flow.workflow which');
-refused($other, 'other', 'ann', q{SELECT flow_start('of-ghost')}, '55000', qr/HINT:.*Create that role/, 'so does flow_start');
+refused($other, 'other', 'postgres', q{SELECT flow_start('of-ghost')}, '55000', qr/HINT:.*Create that role/, 'so does flow_start to a superuser');
+refused($other, 'other', 'ann', q{SELECT flow_start('of-ghost')}, '42704', undef, '... to another role it is none of its business');
 is(value($other, q{SELECT flow_release_all()}, database => 'other', as('mallory')), 0, 'the owner by number releases nothing');
 ($code, $out, $err) = $other->psql('other', 'SELECT flow_release_all()', as('ann'));
 is($out, 8, 'the owner by name releases its own');
