@@ -28,6 +28,7 @@ OBJS += \
 OBJS += \
 	src/shmem/average.o \
 	src/shmem/database.o \
+	src/shmem/overdue.o \
 	src/shmem/queue.o \
 	src/shmem/ring.o \
 	src/shmem/shmem.o \

@@ -14,11 +14,13 @@
 #include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "base/install.h"
 #include "engine/context.h"
 #include "engine/execute.h"
 #include "engine/kinds/kind.h"
@@ -27,12 +29,22 @@
 #include "error.h"
 #include "guc.h"
 #include "shmem/average.h"
+#include "shmem/overdue.h"
 #include "shmem/slot.h"
 
 /* A step that shares a batch may take so many times flow.batch_time */
 #define OVERRUN_FACTOR	3
 
+/* The step that ran last, should this worker have to be ended because of it */
+static FlowOverdue last;
+static int32 last_definition_id;
+
 static void begin(FlowBatch *batch, FlowItem *item);
+static void obey_overdue(FlowItem *item);
+static void begin_watch(FlowBatch *batch, FlowItem *item);
+static void register_exit(void);
+static void execute_exit(int code, Datum arg);
+static void raise_limit(const FlowItem *item, double limit) pg_attribute_noreturn();
 static void check_limits(FlowBatch *batch, FlowItem *item);
 static int64 limit_of(const FlowBatch *batch, const FlowStepDef *step);
 static int64 overrun_of(const FlowBatch *batch);
@@ -54,7 +66,7 @@ FlowExecuteItem(FlowBatch *batch, FlowItem *item)
 
 	set_path(item->step->definition);
 	nest = NewGUCNestLevel();
-	FlowWatchBegin(limit_of(batch, item->step), overrun_of(batch));
+	begin_watch(batch, item);
 	FlowKindExecuteOf(item->step->kind) (batch, item);
 	if (batch->scope == FLOW_GUARD_TRANSACTION)
 		AfterTriggerFireDeferred();
@@ -81,8 +93,80 @@ begin(FlowBatch *batch, FlowItem *item)
 				  item->started_at);
 	if (FlowSlotIsCancelled(run->id, run->epoch, batch->cancel_generation))
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
+	obey_overdue(item);
 	FlowContextEnter(batch, item);
 	FlowSessionBegin(batch->scope == FLOW_GUARD_SUBTRANSACTION);
+}
+
+/* An attempt that has cost a worker its life is not made again. */
+static void
+obey_overdue(FlowItem *item)
+{
+	FlowOverdue overdue;
+
+	if (!FlowOverdueFind(FlowInstallRequire()->home, &item->key, item->attempt,
+						 &overdue))
+		return;
+	item->started_at = overdue.started_at;
+	raise_limit(item, overdue.limit);
+}
+
+static void
+begin_watch(FlowBatch *batch, FlowItem *item)
+{
+	bool		in_worker = batch->scope == FLOW_GUARD_TRANSACTION;
+	int64		limit = limit_of(batch, item->step);
+
+	if (in_worker)
+	{
+		register_exit();
+		last.home = FlowInstallRequire()->home;
+		last.key = item->key;
+		last.attempt = item->attempt;
+		last.started_at = item->started_at;
+		last.limit = limit / 1000.0;
+		last_definition_id = item->step->definition->id;
+	}
+	if (limit > 0)
+		FlowSlotSetDeadline(item->started_at + limit);
+	FlowWatchBegin(limit, overrun_of(batch), in_worker);
+}
+
+/*
+ * Before the server's own callbacks, which abort the transaction: then others
+ * may claim the step, and must find what is noted here.
+ */
+static void
+register_exit(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		before_shmem_exit(execute_exit, (Datum) 0);
+	registered = true;
+}
+
+/* A step that held up its batch until the end is to run alone, no more. */
+static void
+execute_exit(int code, Datum arg)
+{
+	switch (FlowWatchEnding())
+	{
+		case FLOW_WATCH_LIMIT:
+			FlowOverdueNote(&last);
+			break;
+		case FLOW_WATCH_OVERRUN:
+			FlowAverageNoteRun(last_definition_id, last.key.step_no,
+							   GetCurrentTimestamp() - last.started_at, false);
+			break;
+		case FLOW_WATCH_NONE:
+			return;
+	}
+	ereport(LOG,
+			(errmsg("flow worker ended, since a step of run " INT64_FORMAT " went on after it was cancelled",
+					last.key.run_id),
+			 errdetail("Step number %d, attempt %d, caught the cancel and did not stop.",
+					   last.key.step_no, last.attempt)));
 }
 
 static void
@@ -95,10 +179,16 @@ check_limits(FlowBatch *batch, FlowItem *item)
 	QueryCancelPending = false;
 	if (cause == FLOW_WATCH_OVERRUN)
 		FlowBatchAbandon(batch, FLOW_VERDICT_OVERRUN);
+	raise_limit(item, FlowWatchLimit());
+}
+
+static void
+raise_limit(const FlowItem *item, double limit)
+{
 	ereport(ERROR,
 			(errcode(ERRCODE_FLOW_STEP_TIMEOUT),
 			 errmsg("step \"%s\" took longer than its time limit", item->step->name),
-			 errdetail("The limit is %g ms.", FlowWatchLimit()),
+			 errdetail("The limit is %g ms.", limit),
 			 errhint("Give the step a longer timeout, or look at flow.step_timeout and the owner's statement_timeout.")));
 }
 

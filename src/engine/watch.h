@@ -16,9 +16,10 @@ typedef enum FlowWatchCause
 /*
  * From now to FlowWatchEnd the step is interrupted, as by pg_cancel_backend,
  * once it has taken longer than either: microseconds, 0 for none.  A step
- * that swallows the interrupt is interrupted again.
+ * that swallows the interrupt is interrupted again, and if "ends", this
+ * process is ended after a while.
  */
-extern void FlowWatchBegin(int64 limit, int64 overrun);
+extern void FlowWatchBegin(int64 limit, int64 overrun, bool ends);
 extern void FlowWatchEnd(void);
 
 /*
@@ -27,7 +28,10 @@ extern void FlowWatchEnd(void);
  */
 extern FlowWatchCause FlowWatchTake(void);
 
-/* The limit that was armed last, in milliseconds. */
+/* The time limit that was armed last, in milliseconds. */
 extern double FlowWatchLimit(void);
+
+/* For an exit callback: why this process was ended from here, if it was. */
+extern FlowWatchCause FlowWatchEnding(void);
 
 #endif							/* FLOW_WATCH_H */

@@ -21,6 +21,7 @@
 									 * ring overflowed */
 #define FLOW_ASK_EMIT		0x08	/* there are event rows to announce */
 #define FLOW_ASK_SWEEP		0x10	/* look at everything */
+#define FLOW_ASK_CANCEL		0x20	/* steps were interrupted: do they stop? */
 
 typedef enum FlowDatabaseState
 {

@@ -22,6 +22,7 @@
 
 #include "shmem/average.h"
 #include "shmem/database.h"
+#include "shmem/overdue.h"
 #include "shmem/queue.h"
 #include "shmem/ring.h"
 #include "shmem/shmem.h"
@@ -47,6 +48,7 @@ static const Part parts[] = {
 	{"ring", FlowRingShmemSize, FlowRingShmemInit},
 	{"waiters", FlowWaitersShmemSize, FlowWaitersShmemInit},
 	{"average", FlowAverageShmemSize, FlowAverageShmemInit},
+	{"overdue", FlowOverdueShmemSize, FlowOverdueShmemInit},
 };
 
 /* Written once, by the postmaster */
