@@ -30,6 +30,9 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/timestamp.h"
@@ -87,6 +90,7 @@ static bool goes_on(const Slot *slot);
 static int	choose_signal(Slot *slot, Oid database, TimestampTz now,
 						  FlowSlotInfo *info);
 static bool copy_slot(Slot *slot, FlowSlotInfo *out);
+static bool ask_to_end(const FlowSlotInfo *info, bool gently);
 
 Size
 FlowSlotShmemSize(void)
@@ -469,7 +473,7 @@ FlowSlotTakeInterrupt(int64 run_id)
 }
 
 int
-FlowSlotTerminate(Oid database)
+FlowSlotTerminate(Oid database, bool gently)
 {
 	FlowSlotInfo info;
 	int			n = 0;
@@ -480,7 +484,21 @@ FlowSlotTerminate(Oid database)
 		if (copy_slot(&shared->slots[i], &info) &&
 			info.database == database && info.pid != MyProcPid &&
 			info.type != FLOW_PROCESS_DRAIN &&
-			kill(info.pid, SIGTERM) == 0)
+			ask_to_end(&info, gently))
 			n++;
 	return n;
+}
+
+/* Returns false if there is no such process any more. */
+static bool
+ask_to_end(const FlowSlotInfo *info, bool gently)
+{
+	PGPROC	   *proc;
+
+	if (info->busy || !gently)
+		return kill(info->pid, SIGTERM) == 0;
+	proc = BackendPidGetProc(info->pid);
+	if (proc != NULL)
+		SetLatch(&proc->procLatch);
+	return proc != NULL;
 }

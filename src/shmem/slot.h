@@ -90,10 +90,11 @@ typedef enum FlowInterrupt
 extern FlowInterrupt FlowSlotTakeInterrupt(int64 run_id);
 
 /*
- * Asks all processes of ours in a database to end (SIGTERM), but neither the
- * caller nor clients in flow_drain.  Returns how many there are.
+ * Asks all processes of ours in a database to end, but neither the caller nor
+ * clients in flow_drain.  Returns how many there are.  Gently: those that run
+ * no step are only woken, since they leave by themselves when they see why.
  */
-extern int	FlowSlotTerminate(Oid database);
+extern int	FlowSlotTerminate(Oid database, bool gently);
 
 extern Size FlowSlotShmemSize(void);
 extern void FlowSlotShmemInit(void);
