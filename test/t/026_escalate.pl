@@ -122,16 +122,15 @@ is(value($node, 'SELECT count(*) FROM flow.stuck'), '0', 'nothing is stuck any m
 
 # ---- in a batch: others are not held up for ever by a step that catches the interrupts
 $node->safe_psql('postgres', q{
-	CREATE FUNCTION loiter() RETURNS void LANGUAGE plpgsql AS $$
-	BEGIN
-		LOOP
-			BEGIN
-				PERFORM pg_sleep(600);
-			EXCEPTION WHEN query_canceled THEN NULL;
-			END;
-		END LOOP;
-	END $$;
-	SELECT flow_define('short', ARRAY[} . audited('s', undef, q{SELECT CASE WHEN input ? 'loiter' THEN loiter() END}) . q{]);
+	SELECT flow_define('short', ARRAY[} . audited('s', undef, q{
+		DO $do$ BEGIN
+			WHILE flow_input() ? 'loiter' LOOP
+				BEGIN
+					PERFORM pg_sleep(600);
+				EXCEPTION WHEN query_canceled THEN NULL;
+				END;
+			END LOOP;
+		END $do$}) . q{]);
 	SELECT flow_start('short') FROM generate_series(1, 50)});
 wait_for($node, q{(SELECT count(*) FROM flow.run WHERE workflow = 'short' AND status = 'completed') = 50}, 'a step is known to be short');
 my $loiterer = value($node, q{SELECT max(r) FILTER (WHERE i = 10) FROM (
@@ -146,20 +145,21 @@ wait_for($node, 'NOT ' . running($loiterer), '... until it is cancelled');
 # ---- a time limit counts whatever the step waits for, or sets
 flow_owner($node, 'hasty');
 $node->safe_psql('postgres', q{ALTER ROLE hasty SET statement_timeout = '300 ms'});
+my $limit = q{timeout => '300 ms'};
 my %limited = (
-	'a lock wait' => q{SELECT count(*) FROM held},
-	'a sleep' => q{SELECT pg_sleep(600)},
-	'a setting' => q{SET statement_timeout = 0; SELECT pg_sleep(600)},
-	'a local setting' => q{SET LOCAL statement_timeout = 0; SELECT set_config('statement_timeout', '0', false), pg_sleep(600)},
-	'a loop' => q{DO $do$ BEGIN LOOP NULL; END LOOP; END $do$},
-	'statements' => q{SELECT pg_sleep(0.2); SELECT pg_sleep(0.2); SELECT pg_sleep(600)});
+	'a lock wait' => audited('s', $limit, q{SELECT count(*) FROM held}),
+	'a sleep' => audited('s', $limit, q{SELECT pg_sleep(600)}),
+	'a setting' => audited('s', $limit, q{SET statement_timeout = 0; SELECT pg_sleep(600)}),
+	'a local setting' => audited('s', $limit, q{SET LOCAL statement_timeout = 0; SELECT set_config('statement_timeout', '0', false), pg_sleep(600)}),
+	'a loop' => audited('s', $limit, q{DO $do$ BEGIN LOOP NULL; END LOOP; END $do$}),
+	'statements' => audited('s', $limit, q{SELECT pg_sleep(0.2); SELECT pg_sleep(0.2); SELECT pg_sleep(600)}));
 my %runs;
-$node->safe_psql('postgres', sprintf q{SELECT flow_define('%s', ARRAY[%s])}, $_, audited('s', q{timeout => '300 ms'}, $limited{$_}))
+$node->safe_psql('postgres', sprintf q{SELECT flow_define('%s', ARRAY[%s])}, $_, $limited{$_})
   foreach sort keys %limited;
 my $holder = $node->background_psql('postgres', on_error_die => 1);
 $holder->query_safe('BEGIN; LOCK TABLE held');
 $runs{$_} = value($node, "SELECT flow_start('$_')") foreach sort keys %limited;
-$node->safe_psql('postgres', q{SELECT flow_define('of the role', ARRAY[flow_step('s', 'SET statement_timeout = 0; SELECT pg_sleep(600)')])},
+$node->safe_psql('postgres', q{SELECT flow_define('of the role', ARRAY[flow_step('s', $$ SET statement_timeout = 0; SELECT pg_sleep(600) $$)])},
 	extra_params => [ '-U', 'hasty' ]);
 $runs{'of the role'} = value($node, q{SELECT flow_start('of the role')}, extra_params => [ '-U', 'hasty' ]);
 foreach my $case (sort keys %runs)
@@ -211,10 +211,7 @@ $node->append_conf('postgresql.conf', 'flow.workers = 0');
 $node->reload;
 wait_for($node, q{NOT EXISTS (SELECT FROM flow.activity WHERE type = 'worker')}, 'no worker is left');
 $run = value($node, q{SELECT flow_define('thrice', ARRAY[} . audited('s', undef, q{
-	DO $do$
-	DECLARE
-		caught int := 0;
-	BEGIN
+	DO $do$ DECLARE caught int := 0; BEGIN
 		WHILE caught < 3 LOOP
 			BEGIN
 				PERFORM pg_sleep(600);

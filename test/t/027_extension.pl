@@ -23,9 +23,9 @@ sub definitions
 	my ($round, $schema) = @_;
 	my $in = $schema ? "SET search_path = $schema, public;" : '';
 
-	return qq{$in
-		SELECT flow_define('short', ARRAY[flow_step('s', \$\$ INSERT INTO public.ran VALUES ($round, flow_run_id()) \$\$)]);
-		SELECT flow_define('long', ARRAY[flow_step('s', \$\$ SELECT pg_sleep(600) \$\$, batch => false)]);};
+	return $in . sprintf(q{
+		SELECT flow_define('short', ARRAY[flow_step('s', $$ INSERT INTO public.ran VALUES (%d, flow_run_id()) $$)]);
+		SELECT flow_define('long', ARRAY[flow_step('s', $$ SELECT pg_sleep(600) $$, batch => false)]);}, $round);
 }
 
 sub busy
