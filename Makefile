@@ -33,6 +33,7 @@ OBJS += \
 	src/shmem/database.o \
 	src/shmem/gate.o \
 	src/shmem/lane.o \
+	src/shmem/overdue.o \
 	src/shmem/queue.o \
 	src/shmem/recorder.o \
 	src/shmem/ring.o \

@@ -4,7 +4,8 @@
  *
  * Read from the catalogs at first use and cached until the relation cache
  * says that flow_internal.run has changed, which covers DROP EXTENSION,
- * CREATE EXTENSION again, and a new owner.
+ * CREATE EXTENSION again, and a new owner; or until a schema has changed, which
+ * may be the new name of the one that has the functions.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -33,6 +34,7 @@ static FlowInstall install;
 static bool install_valid = false;
 
 static void forget(Datum arg, Oid relid);
+static void forget_schema(Datum arg, int cache, uint32 hash);
 static bool load(void);
 static Oid	schema_of_extension(Oid extension);
 static int64 compute_home(Oid extension);
@@ -45,6 +47,7 @@ FlowInstallGet(void)
 	if (!registered)
 	{
 		CacheRegisterRelcacheCallback(forget, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_schema, (Datum) 0);
 		registered = true;
 	}
 	if (!install_valid)
@@ -84,6 +87,12 @@ forget(Datum arg, Oid relid)
 		install_valid = false;
 }
 
+static void
+forget_schema(Datum arg, int cache, uint32 hash)
+{
+	install_valid = false;
+}
+
 static bool
 load(void)
 {
@@ -91,7 +100,7 @@ load(void)
 	Oid			tables = get_namespace_oid(FLOW_TABLE_SCHEMA, true);
 	Oid			relid;
 	HeapTuple	tuple;
-	char	   *schema;
+	const char *schema;
 
 	if (!OidIsValid(extension) || !OidIsValid(tables))
 		return false;
@@ -102,13 +111,16 @@ load(void)
 	install.owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 
-	if (install.extension != extension || install.run_relid != relid)
+	schema = get_namespace_name(schema_of_extension(extension));
+	if (schema == NULL)
+		schema = "public";
+	if (install.extension != extension || install.run_relid != relid ||
+		strcmp(install.function_schema, schema) != 0)
 		install.generation++;
 	install.extension = extension;
 	install.run_relid = relid;
 	install.view_schema = get_namespace_oid(FLOW_VIEW_SCHEMA, true);
-	schema = get_namespace_name(schema_of_extension(extension));
-	strlcpy(install.function_schema, schema ? schema : "public", NAMEDATALEN);
+	strlcpy(install.function_schema, schema, NAMEDATALEN);
 	install.home = compute_home(extension);
 	return true;
 }

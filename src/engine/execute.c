@@ -15,12 +15,14 @@
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "storage/ipc.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "base/identity.h"
+#include "base/install.h"
 #include "engine/context.h"
 #include "engine/execute.h"
 #include "engine/kinds/kind.h"
@@ -30,6 +32,7 @@
 #include "guc.h"
 #include "shmem/aside.h"
 #include "shmem/average.h"
+#include "shmem/overdue.h"
 #include "shmem/recorder.h"
 #include "shmem/slot.h"
 
@@ -42,11 +45,19 @@
 /* ... if such a step has met a lock already; more than deadlock_timeout */
 #define TRY_PATIENCE	20
 
+/* The step that ran last, should this worker have to be ended because of it */
+static FlowOverdue last;
+static int32 last_definition_id;
+
 static void begin(FlowBatch *batch, FlowItem *item);
-static void watch(FlowBatch *batch, FlowItem *item);
+static void obey_overdue(FlowItem *item);
+static void begin_watch(FlowBatch *batch, FlowItem *item);
+static void register_exit(void);
+static void execute_exit(int code, Datum arg);
 static void run_step(FlowBatch *batch, FlowItem *item);
 static void run_confined(FlowBatch *batch, FlowItem *item);
 static void fire_deferred(void);
+static void raise_limit(const FlowItem *item, double limit) pg_attribute_noreturn();
 static void check_limits(FlowBatch *batch, FlowItem *item);
 static int64 limit_of(const FlowBatch *batch, const FlowStepDef *step);
 static int64 overrun_of(const FlowBatch *batch);
@@ -68,7 +79,7 @@ FlowExecuteItem(FlowBatch *batch, FlowItem *item)
 
 	set_path(item->step->definition);
 	nest = NewGUCNestLevel();
-	watch(batch, item);
+	begin_watch(batch, item);
 	run_step(batch, item);
 	check_limits(batch, item);
 	AtEOXact_GUC(false, nest);
@@ -94,19 +105,86 @@ begin(FlowBatch *batch, FlowItem *item)
 	if (FlowSlotIsCancelled(run->id, run->epoch, batch->cancel_generation))
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
 	FlowRecorderBeginStep(&item->key, run->definition->id, batch->plan->careful);
+	obey_overdue(item);
 	FlowContextEnter(batch, item);
 	FlowSessionBegin(batch->scope == FLOW_GUARD_SUBTRANSACTION);
 }
 
+/* An attempt that has cost a worker its life is not made again. */
 static void
-watch(FlowBatch *batch, FlowItem *item)
+obey_overdue(FlowItem *item)
 {
+	FlowOverdue overdue;
+
+	if (!FlowOverdueFind(FlowInstallRequire()->home, &item->key, item->attempt,
+						 &overdue))
+		return;
+	item->started_at = overdue.started_at;
+	raise_limit(item, overdue.limit);
+}
+
+static void
+begin_watch(FlowBatch *batch, FlowItem *item)
+{
+	bool		in_worker = batch->scope == FLOW_GUARD_TRANSACTION;
+	int64		limit = limit_of(batch, item->step);
 	int64		overrun = overrun_of(batch);
 
-	FlowWatchBegin(item->started_at, limit_of(batch, item->step), overrun);
-	if (overrun == 0 && batch->scope == FLOW_GUARD_TRANSACTION)
+	if (in_worker)
+	{
+		register_exit();
+		last.home = FlowInstallRequire()->home;
+		last.key = item->key;
+		last.attempt = item->attempt;
+		last.started_at = item->started_at;
+		last.limit = limit / 1000.0;
+		last_definition_id = item->step->definition->id;
+	}
+	if (limit > 0)
+		FlowSlotSetDeadline(item->started_at + limit);
+	FlowWatchBegin(item->started_at, limit, overrun, in_worker);
+	if (overrun == 0 && in_worker)
 		FlowWatchForLocks(batch, batch->plan->tried ?
 						  TRY_PATIENCE : LOCK_PATIENCE);
+}
+
+/*
+ * Before the server's own callbacks, which abort the transaction: then others
+ * may claim the step, and must find what is noted here.
+ */
+static void
+register_exit(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		before_shmem_exit(execute_exit, (Datum) 0);
+	registered = true;
+}
+
+/* A step that held up its batch until the end is to run alone, no more. */
+static void
+execute_exit(int code, Datum arg)
+{
+	switch (FlowWatchEnding())
+	{
+		case FLOW_WATCH_LIMIT:
+			FlowOverdueNote(&last);
+			break;
+		case FLOW_WATCH_OVERRUN:
+			FlowAverageNoteRun(last_definition_id, last.key.step_no,
+							   GetCurrentTimestamp() - last.started_at, false);
+			break;
+		case FLOW_WATCH_BLOCKED:
+		case FLOW_WATCH_NONE:
+			return;
+	}
+	FlowRecorderEndStep();		/* it is known why this worker ends */
+	ereport(LOG,
+			(errmsg("flow worker ended, since a step of run " INT64_FORMAT " went on after it was cancelled",
+					last.key.run_id),
+			 errdetail("Step number %d, attempt %d, caught the cancel and did not stop.",
+					   last.key.step_no, last.attempt)));
 }
 
 static void
@@ -160,10 +238,16 @@ check_limits(FlowBatch *batch, FlowItem *item)
 		FlowBatchAbandon(batch, FLOW_VERDICT_OVERRUN);
 	if (cause == FLOW_WATCH_BLOCKED)
 		FlowBatchAbandon(batch, FLOW_VERDICT_BEHIND_LOCK);
+	raise_limit(item, FlowWatchLimit());
+}
+
+static void
+raise_limit(const FlowItem *item, double limit)
+{
 	ereport(ERROR,
 			(errcode(ERRCODE_FLOW_STEP_TIMEOUT),
 			 errmsg("step \"%s\" took longer than its time limit", item->step->name),
-			 errdetail("The limit is %g ms.", FlowWatchLimit()),
+			 errdetail("The limit is %g ms.", limit),
 			 errhint("Give the step a longer timeout, or look at flow.step_timeout and the owner's statement_timeout.")));
 }
 

@@ -6,6 +6,10 @@
  * worker must watch by itself; a client in flow_drain needs a limit per step
  * beside its own.  The handler runs in a signal: it sets flags, no more.
  * Whether the step ended because of them is decided after the step, by flag.
+ *
+ * A step whose SQL catches the interrupt and goes on is interrupted again, and
+ * after a while its worker is ended, which nothing can catch.  One that just
+ * has not looked for interrupts yet is given the time to: it may end well.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -21,6 +25,9 @@
 
 /* A step that goes on is interrupted again after so many milliseconds */
 #define REPEAT_AFTER	200
+
+/* One that has swallowed interrupts for so many microseconds is ended */
+#define END_AFTER		5000000
 
 /* ms between two looks at whether it waits for a lock */
 #define LOOK_EVERY		20
@@ -43,9 +50,15 @@ static bool watching = false;
 static bool looking = false;
 static LockWatch lock_watch;
 static TimestampTz began = 0;	/* of the step */
-static int64 armed_usec = 0;
-static FlowWatchCause armed_for = FLOW_WATCH_NONE;
+static int64 limit_usec = 0;
+static TimestampTz limit_at = 0;	/* 0: no limit */
+static bool may_end = false;
+
+/* The handlers' */
 static volatile sig_atomic_t fired = FLOW_WATCH_NONE;
+static volatile sig_atomic_t ending = FLOW_WATCH_NONE;
+static volatile sig_atomic_t swallowed = false;
+static volatile TimestampTz first_at = 0;
 
 static void look(void);
 static TimestampTz waits_since(void);
@@ -53,19 +66,19 @@ static void interrupt(void);
 static void cancel(FlowWatchCause cause);
 
 void
-FlowWatchBegin(TimestampTz start, int64 limit, int64 overrun)
+FlowWatchBegin(TimestampTz start, int64 limit, int64 overrun, bool ends)
 {
 	int64		usec = limit;
 
 	began = start;
-	fired = FLOW_WATCH_NONE;
-	armed_for = FLOW_WATCH_LIMIT;
+	limit_usec = limit;
+	limit_at = limit > 0 ? start + limit : 0;
+	may_end = ends;
+	swallowed = false;
+	first_at = 0;
 	if (overrun > 0 && (limit == 0 || overrun < limit))
-	{
 		usec = overrun;
-		armed_for = FLOW_WATCH_OVERRUN;
-	}
-	armed_usec = usec;
+	fired = FLOW_WATCH_NONE;
 	watching = usec > 0;
 	if (!watching)
 		return;
@@ -145,18 +158,37 @@ FlowWatchTake(void)
 double
 FlowWatchLimit(void)
 {
-	return armed_usec / 1000.0;
+	return limit_usec / 1000.0;
 }
 
+FlowWatchCause
+FlowWatchEnding(void)
+{
+	return ending;
+}
+
+/* An interrupt that is not pending any more, while the step goes on, was caught. */
 static void
 interrupt(void)
 {
-	TimestampTz since = armed_for == FLOW_WATCH_OVERRUN ? waits_since() : 0;
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz since = waits_since();
 
-	if (since != 0 && GetCurrentTimestamp() - since >= MIN_LOCK_WAIT * 1000)
+	if (first_at == 0)
+		first_at = now;
+	else if (!QueryCancelPending)
+		swallowed = true;
+	if (limit_at != 0 && now >= limit_at)
+		cancel(FLOW_WATCH_LIMIT);
+	else if (since != 0 && now - since >= MIN_LOCK_WAIT * 1000)
 		cancel(FLOW_WATCH_BLOCKED);
 	else
-		cancel(armed_for);
+		cancel(FLOW_WATCH_OVERRUN);
+	if (may_end && swallowed && now - first_at >= END_AFTER)
+	{
+		ending = fired;
+		ProcDiePending = true;
+	}
 }
 
 static void

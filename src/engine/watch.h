@@ -19,9 +19,11 @@ typedef enum FlowWatchCause
 /*
  * From "start" to FlowWatchEnd the step is interrupted, as by pg_cancel_backend,
  * once it has taken longer than either: microseconds, 0 for none.  A step
- * that swallows the interrupt is interrupted again.
+ * that swallows the interrupt is interrupted again, and if "ends", this
+ * process is ended after a while.
  */
-extern void FlowWatchBegin(TimestampTz start, int64 limit, int64 overrun);
+extern void FlowWatchBegin(TimestampTz start, int64 limit, int64 overrun,
+						   bool ends);
 extern void FlowWatchEnd(void);
 
 /*
@@ -38,7 +40,10 @@ extern void FlowWatchForLocks(const FlowBatch *batch, int patience);
  */
 extern FlowWatchCause FlowWatchTake(void);
 
-/* The limit that was armed last, in milliseconds. */
+/* The time limit that was armed last, in milliseconds. */
 extern double FlowWatchLimit(void);
+
+/* For an exit callback: why this process was ended from here, if it was. */
+extern FlowWatchCause FlowWatchEnding(void);
 
 #endif							/* FLOW_WATCH_H */

@@ -255,13 +255,16 @@ FlowDatabaseAttach(Oid database)
 
 /*
  * Nobody has heard of what it knew to be due, so another one looks soon, but
- * not at once, or one that cannot start would be started all the time.
+ * not at once, or one that cannot start would be started all the time.  One
+ * that was told to let go has not failed.
  */
 static void
 scheduler_exit(int code, Datum arg)
 {
 	if (OidIsValid(attached_database))
-		FlowDatabaseDetach(attached_database, FLOW_DATABASE_RESTING,
+		FlowDatabaseDetach(attached_database,
+						   FlowDatabaseIsLetGo(attached_database) ?
+						   FLOW_DATABASE_UNKNOWN : FLOW_DATABASE_RESTING,
 						   TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													   RESTART_DELAY));
 }
@@ -575,7 +578,7 @@ FlowDatabaseWakeLauncher(void)
  * itself fails, work goes on.
  */
 int
-FlowDatabaseLetGo(Oid database, TimestampTz until)
+FlowDatabaseLetGo(Oid database, TimestampTz until, bool gently)
 {
 	DatabaseSlot *slot;
 
@@ -590,7 +593,7 @@ FlowDatabaseLetGo(Oid database, TimestampTz until)
 
 	if (until <= GetCurrentTimestamp())
 		return 0;
-	return FlowSlotTerminate(database);
+	return FlowSlotTerminate(database, gently);
 }
 
 bool

@@ -21,6 +21,7 @@
 									 * ring overflowed */
 #define FLOW_ASK_EMIT		0x08	/* there are event rows to announce */
 #define FLOW_ASK_SWEEP		0x10	/* look at everything */
+#define FLOW_ASK_CANCEL		0x20	/* steps were interrupted: do they stop? */
 
 typedef enum FlowDatabaseState
 {
@@ -115,11 +116,11 @@ extern void FlowDatabaseWakeLauncher(void);
 
 /*
  * No process of ours may be or come in that database until then; those that
- * are there are told to end.  Returns the number of those still there.  A time
- * that has passed takes it back.  A process that starts asks
+ * are there are told to end, gently or not (FlowSlotTerminate).  Returns the
+ * number of those still there.  A time that has passed takes it back.  A process that starts asks
  * FlowDatabaseIsLetGo after FlowSlotAttach: it is told, or it sees it.
  */
-extern int	FlowDatabaseLetGo(Oid database, TimestampTz until);
+extern int	FlowDatabaseLetGo(Oid database, TimestampTz until, bool gently);
 extern bool FlowDatabaseIsLetGo(Oid database);
 
 extern Size FlowDatabaseShmemSize(void);

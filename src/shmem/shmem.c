@@ -22,6 +22,7 @@
 
 #include "shmem/average.h"
 #include "shmem/database.h"
+#include "shmem/overdue.h"
 #include "shmem/queue.h"
 #include "shmem/recorder.h"
 #include "shmem/ring.h"
@@ -49,6 +50,7 @@ static const Part parts[] = {
 	{"waiters", FlowWaitersShmemSize, FlowWaitersShmemInit},
 	{"average", FlowAverageShmemSize, FlowAverageShmemInit},
 	{"recorder", FlowRecorderShmemSize, FlowRecorderShmemInit},
+	{"overdue", FlowOverdueShmemSize, FlowOverdueShmemInit},
 };
 
 /* Written once, by the postmaster */

@@ -460,7 +460,8 @@ send_all(const Level *level)
 		ask |= FLOW_ASK_SWEEP;
 
 	for (const Note *note = level->cancels.first; note; note = note->next)
-		FlowSlotCancelRun(note->u.run.run_id, note->u.run.epoch);
+		if (FlowSlotCancelRun(note->u.run.run_id, note->u.run.epoch))
+			ask |= FLOW_ASK_CANCEL;
 	for (int i = 0; i < outgoing.n_parcels; i++)
 		ask |= send_parcel(outgoing.parcels[i]);
 	if (outgoing.n_dues > 0)

@@ -77,6 +77,7 @@ static TimestampTz busy_at = 0; /* when there was something to do */
 static TimestampTz active_at = 0;	/* the same, or an idle worker */
 static TimestampTz paused_until = 0;	/* after an error */
 static int	pause_length = 0;	/* ms, of the last pause */
+static TimestampTz pursue_at = 0;	/* look whether cancelled steps stop */
 
 static void begin(Oid database);
 static void reload_if_asked(void);
@@ -86,6 +87,7 @@ static void look_body(int64 home, void *arg);
 static void names_body(int64 home, void *arg);
 static void start_anew(void);
 static void work(uint32 asked, TimestampTz now);
+static void pursue(TimestampTz now);
 static FlowRefillMode choose_sweep(bool all, TimestampTz now);
 static bool note_activity(TimestampTz now);
 static TimestampTz compute_wake_time(TimestampTz now);
@@ -130,6 +132,7 @@ FlowSchedulerMain(Datum main_arg)
 
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
+		pursue(now);
 
 		/*
 		 * Requests are taken before the look that answers them: one left over
@@ -275,6 +278,21 @@ work(uint32 asked, TimestampTz now)
 }
 
 /*
+ * Needs no table, so a pause after an error does not hold it up.  Called before
+ * the requests are taken.
+ */
+static void
+pursue(TimestampTz now)
+{
+	FlowDatabaseInfo info;
+
+	if (pursue_at <= now)
+		pursue_at = FlowSlotPursue(MyDatabaseId);
+	else if (FlowDatabaseGet(MyDatabaseId, &info) && info.asked & FLOW_ASK_CANCEL)
+		pursue_at = Min(pursue_at, TimestampTzPlusMilliseconds(now, FLOW_PURSUE_INTERVAL));
+}
+
+/*
  * Once a minute, lanes that are empty are swept; a lane that never is, is swept
  * with every tenth.
  */
@@ -311,7 +329,7 @@ note_activity(TimestampTz now)
 			active_at = now;
 	}
 	if (FlowTimerNext() < soon || FlowEmitNext() != DT_NOEND ||
-		paused_until > now)
+		pursue_at != DT_NOEND || paused_until > now)
 		busy_at = now;
 	active_at = Max(active_at, busy_at);
 	return !TimestampDifferenceExceeds(active_at, now, SCHEDULER_LINGER);
@@ -322,8 +340,9 @@ compute_wake_time(TimestampTz now)
 {
 	TimestampTz wake = Min(FlowTimerNext(), FlowEmitNext());
 
+	wake = Min(wake, pursue_at);
 	if (paused_until > now)
-		return paused_until;
+		return Min(paused_until, pursue_at);
 	if (!is_known)
 		return now;
 	wake = Min(wake, FlowStaffNext());

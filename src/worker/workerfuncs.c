@@ -22,7 +22,7 @@
 #include "shmem/slot.h"
 #include "shmem/wake.h"
 
-#define PROCESS_COLUMNS	10
+#define PROCESS_COLUMNS	11
 
 PG_FUNCTION_INFO_V1(flow_installed);
 PG_FUNCTION_INFO_V1(flow_processes);
@@ -72,6 +72,7 @@ flow_processes(PG_FUNCTION_ARGS)
 static void
 put_process(ReturnSetInfo *result, const FlowSlotInfo *slot)
 {
+	TimestampTz stop_at = slot->cancelled_at != 0 ? slot->cancelled_at : slot->deadline;
 	Datum		values[PROCESS_COLUMNS] = {
 		Int32GetDatum(slot->pid),
 		CStringGetTextDatum(process_type_names[slot->type]),
@@ -82,7 +83,8 @@ put_process(ReturnSetInfo *result, const FlowSlotInfo *slot)
 		Int32GetDatum(slot->key.step_no),
 		Int32GetDatum(slot->key.item_no),
 		Int32GetDatum(slot->attempt),
-		TimestampTzGetDatum(slot->since)
+		TimestampTzGetDatum(slot->since),
+		TimestampTzGetDatum(stop_at)
 	};
 	bool		nulls[PROCESS_COLUMNS] = {
 		[2] = !OidIsValid(slot->database),
@@ -92,7 +94,8 @@ put_process(ReturnSetInfo *result, const FlowSlotInfo *slot)
 		[6] = !slot->busy,
 		[7] = !slot->busy || slot->key.item_no == 0,
 		[8] = !slot->busy,
-		[9] = slot->since == 0
+		[9] = slot->since == 0,
+		[10] = !slot->busy || stop_at == 0
 	};
 
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
