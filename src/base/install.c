@@ -4,7 +4,7 @@
  *
  * Read from the catalogs at first use and cached until the relation cache
  * says that flow_internal.run has changed, which covers DROP EXTENSION,
- * CREATE EXTENSION again, and a new owner.
+ * CREATE EXTENSION again, and a new owner; ALTER EXTENSION says so, too.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -19,6 +19,7 @@
 #include "commands/extension.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -33,7 +34,7 @@ static bool install_valid = false;
 
 static void forget(Datum arg, Oid relid);
 static bool load(void);
-static Oid	schema_of_extension(Oid extension);
+static Oid	read_extension(Oid extension, bool *is_current);
 static int64 compute_home(Oid extension);
 
 const FlowInstall *
@@ -62,6 +63,36 @@ FlowInstallRequire(void)
 				 errmsg("extension \"flow\" is not installed in this database"),
 				 errhint("Run CREATE EXTENSION flow.")));
 	return found;
+}
+
+const FlowInstall *
+FlowInstallRequireCurrent(void)
+{
+	const FlowInstall *found = FlowInstallRequire();
+
+	if (!found->is_current)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"flow\" has not the version of its library, %s",
+						FLOW_LIBRARY_VERSION),
+				 errdetail("Workflows of this database do not run."),
+				 errhint("Run ALTER EXTENSION flow UPDATE, or restart the server if the library is the older one.")));
+	return found;
+}
+
+bool
+FlowInstallIsForeign(void)
+{
+	return install_valid && !install.is_current;
+}
+
+void
+FlowInstallInvalidate(void)
+{
+	const FlowInstall *found = FlowInstallGet();
+
+	if (found != NULL)
+		CacheInvalidateRelcacheByRelid(found->run_relid);
 }
 
 static void
@@ -94,15 +125,15 @@ load(void)
 	install.extension = extension;
 	install.run_relid = relid;
 	install.view_schema = get_namespace_oid(FLOW_VIEW_SCHEMA, true);
-	schema = get_namespace_name(schema_of_extension(extension));
+	schema = get_namespace_name(read_extension(extension, &install.is_current));
 	strlcpy(install.function_schema, schema ? schema : "public", NAMEDATALEN);
 	install.home = compute_home(extension);
 	return true;
 }
 
-/* pg_extension has no system cache. */
+/* Returns its schema.  pg_extension has no system cache. */
 static Oid
-schema_of_extension(Oid extension)
+read_extension(Oid extension, bool *is_current)
 {
 	Relation	relation = table_open(ExtensionRelationId, AccessShareLock);
 	Oid			schema = InvalidOid;
@@ -115,8 +146,17 @@ schema_of_extension(Oid extension)
 	scan = systable_beginscan(relation, ExtensionOidIndexId, true, NULL, 1,
 							  &key);
 	tuple = systable_getnext(scan);
+	*is_current = false;
 	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		version = heap_getattr(tuple, Anum_pg_extension_extversion,
+										   RelationGetDescr(relation), &isnull);
+
 		schema = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+		*is_current = !isnull &&
+			strcmp(TextDatumGetCString(version), FLOW_LIBRARY_VERSION) == 0;
+	}
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
 	return schema;

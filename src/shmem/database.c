@@ -134,7 +134,10 @@ FlowDatabaseProbe(Oid database)
 		leave_request(slot, FLOW_ASK_SWEEP);
 		if (slot->info.scheduler_pid == 0 &&
 			slot->info.state != FLOW_DATABASE_STARTING)
+		{
 			slot->info.state = FLOW_DATABASE_UNKNOWN;
+			slot->info.at_once = true;
+		}
 	}
 	wake_launcher();
 	LWLockRelease(FlowShmemLock());
@@ -370,6 +373,25 @@ FlowDatabaseSetNoSlot(Oid database, bool no_slot)
 	LWLockRelease(FlowShmemLock());
 }
 
+bool
+FlowDatabaseSetForeign(Oid database, bool is_foreign)
+{
+	DatabaseSlot *slot;
+	bool		before = false;
+
+	if (!FlowShmemIsAvailable())
+		return false;
+	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
+	slot = find(database);
+	if (slot != NULL)
+	{
+		before = slot->info.is_foreign;
+		slot->info.is_foreign = is_foreign;
+	}
+	LWLockRelease(FlowShmemLock());
+	return before;
+}
+
 void
 FlowDatabaseNotePrepared(Oid database)
 {
@@ -487,7 +509,10 @@ FlowDatabaseSetState(Oid database, FlowDatabaseState state)
 	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
 	slot = find_or_make(database);
 	if (slot != NULL && slot->info.scheduler_pid == 0)
+	{
 		slot->info.state = state;
+		slot->info.at_once = false;
+	}
 	LWLockRelease(FlowShmemLock());
 }
 

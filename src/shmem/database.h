@@ -44,6 +44,8 @@ typedef struct FlowDatabaseInfo
 	int64		emitted;		/* highest event id announced; 0: unknown */
 	int			wanted;			/* roles that could work and have no worker */
 	bool		no_slot;		/* a worker found no place in the server */
+	bool		at_once;		/* failures before do not count any more */
+	bool		is_foreign;		/* the extension's version is another; said */
 	int			prepared;		/* transactions prepared with something to
 								 * announce; after a start, as many as there
 								 * can be; -1: not known yet */
@@ -66,7 +68,10 @@ extern void FlowDatabaseAskDue(Oid database, TimestampTz due);
 extern void FlowDatabaseNotePrepared(Oid database);
 extern bool FlowDatabaseTakePrepared(Oid database); /* was there one? */
 
-/* The extension was created (or may have been): probe the database. */
+/*
+ * The extension was created or altered (or may have been), or processes may
+ * come back: probe the database, whatever was found there before.
+ */
 extern void FlowDatabaseProbe(Oid database);
 
 /*
@@ -90,6 +95,9 @@ extern int64 FlowDatabaseGetEmitted(Oid database);
 extern void FlowDatabaseSetEmitted(Oid database, int64 id);
 extern void FlowDatabaseSetWanted(Oid database, int wanted);
 extern void FlowDatabaseSetNoSlot(Oid database, bool no_slot);
+
+/* Is the extension of another version than the library?  Returns the answer before. */
+extern bool FlowDatabaseSetForeign(Oid database, bool is_foreign);
 extern int	FlowDatabaseWanted(void);
 
 /* The launcher's side.  No state is set while a scheduler is attached. */

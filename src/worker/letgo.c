@@ -9,8 +9,8 @@
  * transaction has ended, however it did, or after a while in any case.
  *
  * COMMIT PREPARED runs none of the callbacks by which a transaction announces
- * what it has made ready, so it asks for a sweep.  DROP EXTENSION is noted
- * here, CREATE EXTENSION by its script.
+ * what it has made ready, so it asks for a sweep.  DROP EXTENSION and ALTER
+ * EXTENSION are noted here, CREATE EXTENSION by its script.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -33,6 +33,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "base/install.h"
 #include "compat.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
@@ -102,6 +103,12 @@ process_utility(PlannedStmt *pstmt, const char *queryString,
 				 dest, qc);
 	if (commits_prepared && FlowDatabaseTakePrepared(MyDatabaseId))
 		FlowDatabaseAsk(MyDatabaseId, FLOW_ASK_SWEEP);
+	if (IsA(statement, AlterExtensionStmt) &&
+		strcmp(((AlterExtensionStmt *) statement)->extname, "flow") == 0)
+	{
+		FlowInstallInvalidate();
+		FlowWakeNoteInstalled();
+	}
 }
 
 /* The database nobody may be connected to, if the caller has the right */

@@ -59,6 +59,7 @@ typedef struct Transaction
 	void	   *arg;
 	bool		absent;
 	bool		changed;
+	bool		foreign;
 } Transaction;
 
 static MemoryContext scratch;
@@ -205,7 +206,7 @@ look_around(void)
 		return;
 	is_known = true;
 	is_foreign = strcmp(version, FLOW_LIBRARY_VERSION) != 0;
-	if (is_foreign)
+	if (!FlowDatabaseSetForeign(MyDatabaseId, is_foreign) && is_foreign)
 		ereport(WARNING,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension \"flow\" has version %s, but the server has loaded version %s of its library",
@@ -401,7 +402,9 @@ transact(const char *doing, FlowSchedulerBody body, void *arg, bool *present)
 		is_absent = true;
 	if (transaction.changed)
 		start_anew();
-	*present = !transaction.absent;
+	if (transaction.foreign)
+		is_known = false;
+	*present = !transaction.absent && !transaction.foreign;
 	return error;
 }
 
@@ -423,6 +426,11 @@ transaction_body(void *arg)
 	{
 		known_generation = install->generation;
 		transaction->changed = true;
+	}
+	if (!install->is_current && transaction->body != look_body)
+	{
+		transaction->foreign = true;
+		return;
 	}
 	FlowIdentityRaise(&saved);
 	transaction->body(install->home, transaction->arg);

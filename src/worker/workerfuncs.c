@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "flow.h"
 #include "guc.h"
 #include "shmem/database.h"
 #include "shmem/shmem.h"
@@ -27,6 +28,7 @@ PG_FUNCTION_INFO_V1(flow_installed);
 PG_FUNCTION_INFO_V1(flow_processes);
 PG_FUNCTION_INFO_V1(flow_no_worker_slot);
 PG_FUNCTION_INFO_V1(flow_database_included);
+PG_FUNCTION_INFO_V1(flow_library_version);
 
 static const char *const process_type_names[] = {
 	[FLOW_PROCESS_LAUNCHER] = "launcher",
@@ -114,4 +116,10 @@ Datum
 flow_database_included(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(FlowGucIncludesDatabase(get_database_name(MyDatabaseId)));
+}
+
+Datum
+flow_library_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(FLOW_LIBRARY_VERSION));
 }
