@@ -59,6 +59,7 @@ static DatabaseSlot *find(Oid database);
 static DatabaseSlot *find_or_make(Oid database);
 static DatabaseSlot *find_place(void);
 static void leave_request(DatabaseSlot *slot, uint32 ask);
+static bool set_flag(Oid database, size_t offset, bool value);
 static void wake(int procno);
 static void wake_launcher(void);
 static void scheduler_exit(int code, Datum arg);
@@ -376,6 +377,21 @@ FlowDatabaseSetNoSlot(Oid database, bool no_slot)
 bool
 FlowDatabaseSetForeign(Oid database, bool is_foreign)
 {
+	return set_flag(database, offsetof(FlowDatabaseInfo, is_foreign),
+					is_foreign);
+}
+
+bool
+FlowDatabaseSetAdditions(Oid database, bool has_additions)
+{
+	return set_flag(database, offsetof(FlowDatabaseInfo, has_additions),
+					has_additions);
+}
+
+/* Returns what the flag was. */
+static bool
+set_flag(Oid database, size_t offset, bool value)
+{
 	DatabaseSlot *slot;
 	bool		before = false;
 
@@ -385,8 +401,10 @@ FlowDatabaseSetForeign(Oid database, bool is_foreign)
 	slot = find(database);
 	if (slot != NULL)
 	{
-		before = slot->info.is_foreign;
-		slot->info.is_foreign = is_foreign;
+		bool	   *flag = (bool *) ((char *) &slot->info + offset);
+
+		before = *flag;
+		*flag = value;
 	}
 	LWLockRelease(FlowShmemLock());
 	return before;

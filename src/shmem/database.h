@@ -46,6 +46,7 @@ typedef struct FlowDatabaseInfo
 	bool		no_slot;		/* a worker found no place in the server */
 	bool		at_once;		/* failures before do not count any more */
 	bool		is_foreign;		/* the extension's version is another; said */
+	bool		has_additions;	/* others put something on our tables; said */
 	int			prepared;		/* transactions prepared with something to
 								 * announce; after a start, as many as there
 								 * can be; -1: not known yet */
@@ -96,8 +97,12 @@ extern void FlowDatabaseSetEmitted(Oid database, int64 id);
 extern void FlowDatabaseSetWanted(Oid database, int wanted);
 extern void FlowDatabaseSetNoSlot(Oid database, bool no_slot);
 
-/* Is the extension of another version than the library?  Returns the answer before. */
+/*
+ * Is the extension of another version than the library, is there something of
+ * others on its tables?  Returns the answer before, so that it is said once.
+ */
 extern bool FlowDatabaseSetForeign(Oid database, bool is_foreign);
+extern bool FlowDatabaseSetAdditions(Oid database, bool has_additions);
 extern int	FlowDatabaseWanted(void);
 
 /* The launcher's side.  No state is set while a scheduler is attached. */

@@ -62,6 +62,13 @@ typedef struct Transaction
 	bool		foreign;
 } Transaction;
 
+/* What look_around has found */
+typedef struct Found
+{
+	char	   *version;
+	char	   *additions;		/* NULL: none */
+} Found;
+
 static MemoryContext scratch;
 static uint32 known_generation; /* of the installation we work for */
 static bool is_known = false;	/* it has been looked at */
@@ -81,6 +88,8 @@ static void reload_if_asked(void);
 static bool must_leave(void);
 static void look_around(void);
 static void look_body(int64 home, void *arg);
+static void note_version(const char *version);
+static void note_additions(const char *additions);
 static void start_anew(void);
 static void work(uint32 asked, TimestampTz now);
 static FlowRefillMode choose_sweep(bool all, TimestampTz now);
@@ -198,13 +207,21 @@ must_leave(void)
 static void
 look_around(void)
 {
-	char	   *version = NULL;
+	Found		found = {0};
 
 	if (is_known)
 		return;
-	if (!FlowSchedulerTransact("look up the extension", look_body, &version))
+	if (!FlowSchedulerTransact("look up the extension", look_body, &found))
 		return;
 	is_known = true;
+	note_version(found.version);
+	note_additions(found.additions);
+}
+
+/* The launcher starts another now and then, so what is wrong is said once. */
+static void
+note_version(const char *version)
+{
 	is_foreign = strcmp(version, FLOW_LIBRARY_VERSION) != 0;
 	if (!FlowDatabaseSetForeign(MyDatabaseId, is_foreign) && is_foreign)
 		ereport(WARNING,
@@ -217,13 +234,29 @@ look_around(void)
 }
 
 static void
+note_additions(const char *additions)
+{
+	if (!FlowDatabaseSetAdditions(MyDatabaseId, additions != NULL) &&
+		additions != NULL)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("tables of extension \"flow\" have something on them that is not its own"),
+				 errdetail("In the database with OID %u: %s.", MyDatabaseId,
+						   additions),
+				 errhint("It can stop workflows, or change what they do.  Drop it.")));
+}
+
+static void
 look_body(int64 home, void *arg)
 {
-	char	  **version = arg;
-	char	   *found = FlowSweepExtensionVersion();
+	Found	   *found = arg;
+	char	   *version = FlowSweepExtensionVersion();
+	char	   *additions = FlowSweepAdditions();
 	char	   *name = get_database_name(MyDatabaseId);
 
-	*version = MemoryContextStrdup(scratch, found ? found : "");
+	found->version = MemoryContextStrdup(scratch, version ? version : "");
+	if (additions != NULL)
+		found->additions = MemoryContextStrdup(scratch, additions);
 	is_excluded = name == NULL || !FlowGucIncludesDatabase(name);
 }
 

@@ -242,9 +242,58 @@ SKIP:
 	unlink "$extra/flow--0.1.0--0.1.0test.sql", "$extra/flow--0.1.0test--0.1.0.sql";
 }
 
+# What somebody has put on our tables is said once
+my $additions = qr/WARNING:  tables of extension "flow" have something on them/;
+$version_offset = -s $node->logfile;
+$node->safe_psql('versions', q{
+	CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+	CREATE TRIGGER "Note" AFTER INSERT ON flow_internal.run FOR EACH ROW EXECUTE FUNCTION note();
+	CREATE RULE "Rule" AS ON DELETE TO flow_internal.data DO ALSO NOTIFY deleted;
+	ALTER TABLE flow_internal.event ENABLE ROW LEVEL SECURITY;
+	CREATE TABLE child () INHERITS (flow_internal.attempt);
+	SELECT flow_start('short')});
+$node->reload;
+$node->wait_for_log($additions, $version_offset);
+like(slurp_file($node->logfile, $version_offset), qr/DETAIL:  In the database with OID \d+: a table that inherits from attempt, row security on event, rule "Rule" on data, trigger "Note" on run\./,
+	'what is on the tables of flow and is not its own is told');
+foreach (1 .. 3)
+{
+	$node->reload;
+	$node->safe_psql('versions', q{SELECT flow_start('short')});
+	runs_end('versions', 'runs end nevertheless');
+}
+is(scalar(() = slurp_file($node->logfile, $version_offset) =~ /$additions/g), 1, '... once');
+
+# A database that lets nobody in, and us neither
+my $watcher = $node->background_psql('versions');
+$watcher->query_safe('SELECT 1');
+$watcher->query_safe(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'versions' AND backend_type = 'flow worker'});
+ok($node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = 'versions' AND backend_type = 'flow worker')}), 'no worker is there');
+$node->safe_psql('postgres', 'ALTER DATABASE versions ALLOW_CONNECTIONS false');
+$watcher->query_safe(q{SELECT flow_start('short')});
+foreach (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+{
+	$out = $watcher->query_safe(q{SELECT reason || ': ' || hint FROM flow.stuck});
+	last if $out ne '';
+	select undef, undef, undef, 0.1;
+}
+is($out, 'database accepts no connections: ALTER DATABASE versions ALLOW_CONNECTIONS true', 'runs of a database that accepts no connections are stuck');
+$node->safe_psql('postgres', 'ALTER DATABASE versions ALLOW_CONNECTIONS true');
+$watcher->quit;
+runs_end('versions', '... until it does');
+
+# With the defaults, and one database at work, queries still get parallel workers
+$node->append_conf('postgresql.conf', "max_worker_processes = 8\nflow.workers = 4\nflow.databases = versions");
+$node->restart;
+$node->safe_psql('versions', q{SELECT flow_define('nap', ARRAY[flow_step('s', $$ SELECT pg_sleep(600) $$, batch => false)]); SELECT flow_start('nap') FROM generate_series(1, 6)});
+ok($node->poll_query_until('versions', q{SELECT count(*) = 4 FROM flow.activity WHERE type = 'worker' AND run_id IS NOT NULL}), 'all workers are busy');
+like($node->safe_psql('versions', q{
+	SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+	EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT count(*) FROM pg_attribute}), qr/Workers Launched: [1-9]/, 'a query beside them has a parallel worker');
+
 # All of that left no noise
 my $log = slurp_file($node->logfile, $offset);
-my @noise = grep { !/$odd/ && !/administrator command/ && !/statement|\] 028_databases/ } $log =~ /^.*(?:WARNING|FATAL|PANIC|LOG:  .*exit code [^01]).*$/mg;
+my @noise = grep { !/$odd|$additions|accepts no connections/ && !/administrator command/ && !/statement|\] 028_databases/ } $log =~ /^.*(?:WARNING|FATAL|PANIC|LOG:  .*exit code [^01]).*$/mg;
 is(join("\n", @noise), '', 'the log has no word of processes that failed');
 cmp_ok(scalar(() = $log =~ /DEBUG:  registering background worker "flow scheduler for database/g), '<=', 60, 'nor were many started');
 
