@@ -163,7 +163,7 @@ eval { $session->quit };
 foreach my $round (1 .. 10)
 {
 	$node->safe_psql('postgres', 'CREATE DATABASE again');
-	$node->safe_psql('again', q{CREATE EXTENSION flow; SELECT flow_define('w', ARRAY[flow_step('s', 'SELECT pg_sleep(600)')]); SELECT flow_start('w') FROM generate_series(1, 3)});
+	$node->safe_psql('again', q{CREATE EXTENSION flow; SELECT flow_define('w', ARRAY[flow_step('s', $$ SELECT pg_sleep(600) $$)]); SELECT flow_start('w') FROM generate_series(1, 3)});
 	$node->poll_query_until('again', q{SELECT EXISTS (SELECT FROM flow.activity WHERE type = 'worker' AND run_id IS NOT NULL)}) if $round % 2;
 	($code, $out, $err) = $node->psql('postgres', "SET statement_timeout = '60 s'; DROP DATABASE again" . ($round % 3 ? '' : ' WITH (FORCE)'), timeout => 100);
 	is($code, 0, "made and dropped, round $round") or diag($err);
