@@ -19,7 +19,7 @@
 #include "postmaster/bgworker.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
-#include "utils/rls.h"
+#include "utils/plancache.h"
 
 #include "base/identity.h"
 #include "base/install.h"
@@ -47,6 +47,12 @@ FlowIdentityRaise(FlowIdentity *saved)
 		pin("enable_indexscan", "on");
 	if (!enable_nestloop)
 		pin("enable_nestloop", "on");
+	if (!enable_tidscan)
+		pin("enable_tidscan", "on");
+	if (!enable_sort)
+		pin("enable_sort", "on");
+	if (plan_cache_mode != PLAN_CACHE_MODE_AUTO)
+		pin("plan_cache_mode", "auto"); /* ours ask for generic plans */
 	if (jit_enabled)
 		pin("jit", "off");
 	if (LockTimeout != 0 && MyBgworkerEntry != NULL)

@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 
 #include "base/identity.h"
+#include "base/install.h"
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_task.h"
 #include "engine/claim.h"
@@ -38,6 +39,8 @@ FlowClaimKeys(FlowBatch *batch)
 	ListCell   *cell;
 	int			n;
 
+	if (!FlowInstallRequire()->is_current)
+		return;					/* not ours to run; the worker ends */
 	FlowIdentityRaise(&identity);
 	n = FlowTaskClaim(plan->keys, plan->n_keys, owner, &rows);
 	if (n < plan->n_keys)

@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 
 #include "base/identity.h"
+#include "base/install.h"
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"
 #include "define/access.h"
@@ -56,6 +57,7 @@ FlowDrain(int64 run_id, int max_steps, bool skip_time)
 				 errdetail("With one snapshot it could not see which other steps have ended meanwhile."),
 				 errhint("Use BEGIN ISOLATION LEVEL READ COMMITTED.")));
 	require_enabled();
+	(void) FlowInstallRequireCurrent();
 	if (run_id != 0)
 		require_run(run_id);
 

@@ -59,6 +59,7 @@ static DatabaseSlot *find(Oid database);
 static DatabaseSlot *find_or_make(Oid database);
 static DatabaseSlot *find_place(void);
 static void leave_request(DatabaseSlot *slot, uint32 ask);
+static bool set_flag(Oid database, size_t offset, bool value);
 static void wake(int procno);
 static void wake_launcher(void);
 static void scheduler_exit(int code, Datum arg);
@@ -134,7 +135,10 @@ FlowDatabaseProbe(Oid database)
 		leave_request(slot, FLOW_ASK_SWEEP);
 		if (slot->info.scheduler_pid == 0 &&
 			slot->info.state != FLOW_DATABASE_STARTING)
+		{
 			slot->info.state = FLOW_DATABASE_UNKNOWN;
+			slot->info.at_once = true;
+		}
 	}
 	wake_launcher();
 	LWLockRelease(FlowShmemLock());
@@ -384,15 +388,7 @@ FlowDatabaseIsWatched(Oid database)
 void
 FlowDatabaseSetWatched(Oid database, bool watched)
 {
-	DatabaseSlot *slot;
-
-	if (!FlowShmemIsAvailable())
-		return;
-	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
-	slot = find(database);
-	if (slot != NULL)
-		slot->info.watched = watched;
-	LWLockRelease(FlowShmemLock());
+	(void) set_flag(database, offsetof(FlowDatabaseInfo, watched), watched);
 }
 
 bool
@@ -406,15 +402,43 @@ FlowDatabaseIsPromoted(Oid database)
 void
 FlowDatabaseSetPromoted(Oid database)
 {
+	(void) set_flag(database, offsetof(FlowDatabaseInfo, promoted), true);
+}
+
+bool
+FlowDatabaseSetForeign(Oid database, bool is_foreign)
+{
+	return set_flag(database, offsetof(FlowDatabaseInfo, is_foreign),
+					is_foreign);
+}
+
+bool
+FlowDatabaseSetAdditions(Oid database, bool has_additions)
+{
+	return set_flag(database, offsetof(FlowDatabaseInfo, has_additions),
+					has_additions);
+}
+
+/* Returns what the flag was. */
+static bool
+set_flag(Oid database, size_t offset, bool value)
+{
 	DatabaseSlot *slot;
+	bool		before = false;
 
 	if (!FlowShmemIsAvailable())
-		return;
+		return false;
 	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
 	slot = find(database);
 	if (slot != NULL)
-		slot->info.promoted = true;
+	{
+		bool	   *flag = (bool *) ((char *) &slot->info + offset);
+
+		before = *flag;
+		*flag = value;
+	}
 	LWLockRelease(FlowShmemLock());
+	return before;
 }
 
 void
@@ -544,7 +568,10 @@ FlowDatabaseSetState(Oid database, FlowDatabaseState state)
 	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
 	slot = find_or_make(database);
 	if (slot != NULL && slot->info.scheduler_pid == 0)
+	{
 		slot->info.state = state;
+		slot->info.at_once = false;
+	}
 	LWLockRelease(FlowShmemLock());
 }
 

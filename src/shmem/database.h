@@ -48,6 +48,9 @@ typedef struct FlowDatabaseInfo
 	bool		promoted;		/* the server was, since this database was
 								 * worked in */
 	bool		no_slot;		/* a worker found no place in the server */
+	bool		at_once;		/* failures before do not count any more */
+	bool		is_foreign;		/* the extension's version is another; said */
+	bool		has_additions;	/* others put something on our tables; said */
 	int			prepared;		/* transactions prepared with something to
 								 * announce; after a start, as many as there
 								 * can be; -1: not known yet */
@@ -70,7 +73,10 @@ extern void FlowDatabaseAskDue(Oid database, TimestampTz due);
 extern void FlowDatabaseNotePrepared(Oid database);
 extern bool FlowDatabaseTakePrepared(Oid database); /* was there one? */
 
-/* The extension was created (or may have been): probe the database. */
+/*
+ * The extension was created or altered (or may have been), or processes may
+ * come back: probe the database, whatever was found there before.
+ */
 extern void FlowDatabaseProbe(Oid database);
 
 /*
@@ -94,6 +100,13 @@ extern int64 FlowDatabaseGetEmitted(Oid database);
 extern void FlowDatabaseSetEmitted(Oid database, int64 id);
 extern void FlowDatabaseSetWanted(Oid database, int wanted);
 extern void FlowDatabaseSetNoSlot(Oid database, bool no_slot);
+
+/*
+ * Is the extension of another version than the library, is there something of
+ * others on its tables?  Returns the answer before, so that it is said once.
+ */
+extern bool FlowDatabaseSetForeign(Oid database, bool is_foreign);
+extern bool FlowDatabaseSetAdditions(Oid database, bool has_additions);
 extern int	FlowDatabaseWanted(void);
 extern bool FlowDatabaseIsWanted(void); /* a hint, without the lock */
 

@@ -237,7 +237,7 @@ may_run(Form_pg_database row)
 		FlowGucIncludesDatabase(NameStr(row->datname));
 }
 
-/* Marks databases that we know nothing of, to be probed. */
+/* Marks databases to be probed: those we know nothing of, or nothing good. */
 static void
 discover(void)
 {
@@ -253,7 +253,8 @@ discover(void)
 
 		for (int i = 0; i < n; i++)
 			if (known[i].database == database->oid)
-				probe = probe && known[i].state == FLOW_DATABASE_ABSENT;
+				probe = probe && (known[i].is_foreign ||
+								  known[i].state == FLOW_DATABASE_ABSENT);
 		if (probe)
 			FlowDatabaseProbe(database->oid);
 	}
@@ -362,6 +363,11 @@ judge(const FlowDatabaseInfo *info, Entry *entry, TimestampTz now)
 	}
 	else if (claims && entry->handle == NULL)
 		judge_orphan(info, entry, now);
+	if (info->at_once)
+	{
+		entry->not_before = 0;
+		entry->delay = 0;
+	}
 }
 
 /*

@@ -14,7 +14,7 @@
  *
  * COMMIT PREPARED runs none of the callbacks by which a transaction announces
  * what it has made ready, so it asks for a sweep.  That the extension is dropped
- * is noted here, whatever drops it; CREATE EXTENSION is by its script.
+ * or altered is noted here, whatever drops it; CREATE EXTENSION is by its script.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -133,6 +133,12 @@ process_utility(PlannedStmt *pstmt, const char *queryString,
 				 dest, qc);
 	if (commits_prepared && FlowDatabaseTakePrepared(MyDatabaseId))
 		FlowDatabaseAsk(MyDatabaseId, FLOW_ASK_SWEEP);
+	if (IsA(statement, AlterExtensionStmt) &&
+		strcmp(((AlterExtensionStmt *) statement)->extname, "flow") == 0)
+	{
+		FlowInstallInvalidate();
+		FlowWakeNoteInstalled();
+	}
 }
 
 /* The database nobody may be connected to, if the caller has the right */

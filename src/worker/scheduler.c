@@ -62,7 +62,15 @@ typedef struct Transaction
 	void	   *arg;
 	bool		absent;
 	bool		changed;
+	bool		foreign;
 } Transaction;
+
+/* What look_around has found */
+typedef struct Found
+{
+	char	   *version;
+	char	   *additions;		/* NULL: none */
+} Found;
 
 static MemoryContext scratch;
 static uint32 known_generation; /* of the installation we work for */
@@ -85,6 +93,8 @@ static bool must_leave(void);
 static void look_around(void);
 static void look_body(int64 home, void *arg);
 static void names_body(int64 home, void *arg);
+static void note_version(const char *version);
+static void note_additions(const char *additions);
 static void start_anew(void);
 static void work(uint32 asked, TimestampTz now);
 static void pursue(TimestampTz now);
@@ -205,15 +215,23 @@ must_leave(void)
 static void
 look_around(void)
 {
-	char	   *version = NULL;
+	Found		found = {0};
 
 	if (is_known)
 		return;
-	if (!FlowSchedulerTransact("look up the extension", look_body, &version))
+	if (!FlowSchedulerTransact("look up the extension", look_body, &found))
 		return;
 	is_known = true;
+	note_version(found.version);
+	note_additions(found.additions);
+}
+
+/* The launcher starts another now and then, so what is wrong is said once. */
+static void
+note_version(const char *version)
+{
 	is_foreign = strcmp(version, FLOW_LIBRARY_VERSION) != 0;
-	if (is_foreign)
+	if (!FlowDatabaseSetForeign(MyDatabaseId, is_foreign) && is_foreign)
 		ereport(WARNING,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension \"flow\" has version %s, but the server has loaded version %s of its library",
@@ -226,13 +244,29 @@ look_around(void)
 }
 
 static void
+note_additions(const char *additions)
+{
+	if (!FlowDatabaseSetAdditions(MyDatabaseId, additions != NULL) &&
+		additions != NULL)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("tables of extension \"flow\" have something on them that is not its own"),
+				 errdetail("In the database with OID %u: %s.", MyDatabaseId,
+						   additions),
+				 errhint("It can stop workflows, or change what they do.  Drop it.")));
+}
+
+static void
 look_body(int64 home, void *arg)
 {
-	char	  **version = arg;
-	char	   *found = FlowSweepExtensionVersion();
+	Found	   *found = arg;
+	char	   *version = FlowSweepExtensionVersion();
+	char	   *additions = FlowSweepAdditions();
 	char	   *name = get_database_name(MyDatabaseId);
 
-	*version = MemoryContextStrdup(scratch, found ? found : "");
+	found->version = MemoryContextStrdup(scratch, version ? version : "");
+	if (additions != NULL)
+		found->additions = MemoryContextStrdup(scratch, additions);
 	is_excluded = name == NULL || !FlowGucIncludesDatabase(name);
 }
 
@@ -437,7 +471,9 @@ transact(const char *doing, FlowSchedulerBody body, void *arg, bool *present)
 		is_absent = true;
 	if (transaction.changed)
 		start_anew();
-	*present = !transaction.absent;
+	if (transaction.foreign)
+		is_known = false;
+	*present = !transaction.absent && !transaction.foreign;
 	return error;
 }
 
@@ -459,6 +495,11 @@ transaction_body(void *arg)
 	{
 		known_generation = install->generation;
 		transaction->changed = true;
+	}
+	if (!install->is_current && transaction->body != look_body)
+	{
+		transaction->foreign = true;
+		return;
 	}
 	FlowIdentityRaise(&saved);
 	transaction->body(install->home, transaction->arg);

@@ -91,6 +91,7 @@ static int	workers_needed(const FlowLaneInfo *lane, TimestampTz now);
 static bool may_work(StaffRole *role, TimestampTz now);
 static void check_body(int64 home, void *arg);
 static void check_role(StaffCheck *check, Form_pg_authid role);
+static bool database_accepts(void);
 static bool start_worker(const FlowLaneInfo *lane, TimestampTz now);
 static void complain_of_slots(void);
 static void release_idle(int n_wanted);
@@ -387,6 +388,25 @@ check_role(StaffCheck *check, Form_pg_authid role)
 		check->reason = "it may not connect to the database";
 		check->hint = "Use GRANT CONNECT ON DATABASE.";
 	}
+	else if (!database_accepts())
+	{
+		check->reason = "the database accepts no connections";
+		check->hint = "Use ALTER DATABASE ... ALLOW_CONNECTIONS true.";
+	}
+}
+
+static bool
+database_accepts(void)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID,
+										ObjectIdGetDatum(MyDatabaseId));
+	bool		accepts;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	accepts = ((Form_pg_database) GETSTRUCT(tuple))->datallowconn;
+	ReleaseSysCache(tuple);
+	return accepts;
 }
 
 /* Returns false if there was no place. */

@@ -31,6 +31,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "base/install.h"
 #include "compat.h"
 #include "engine/take.h"
 #include "guc.h"
@@ -240,7 +241,7 @@ static bool
 must_end(void)
 {
 	if (!FlowEnabled || is_excluded || FlowDatabaseIsLetGo(worker_args.database) ||
-		is_barred)
+		is_barred || FlowInstallIsForeign())
 		return true;
 	if (!is_idle &&
 		!TimestampDifferenceExceeds(attached_at, GetCurrentTimestamp(),

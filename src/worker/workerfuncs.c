@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "flow.h"
 #include "guc.h"
 #include "shmem/database.h"
 #include "shmem/recorder.h"
@@ -29,6 +30,7 @@ PG_FUNCTION_INFO_V1(flow_processes);
 PG_FUNCTION_INFO_V1(flow_no_worker_slot);
 PG_FUNCTION_INFO_V1(flow_database_included);
 PG_FUNCTION_INFO_V1(flow_held_until);
+PG_FUNCTION_INFO_V1(flow_library_version);
 
 static const char *const process_type_names[] = {
 	[FLOW_PROCESS_LAUNCHER] = "launcher",
@@ -129,4 +131,10 @@ flow_held_until(PG_FUNCTION_ARGS)
 	if (until <= GetCurrentTimestamp())
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(until);
+}
+
+Datum
+flow_library_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(FLOW_LIBRARY_VERSION));
 }

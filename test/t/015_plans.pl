@@ -8,7 +8,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = flow_node('plans',
-	session_preload_libraries => "'auto_explain'",
+	shared_preload_libraries => "'flow,auto_explain'",
 	'auto_explain.log_min_duration' => 0,
 	'auto_explain.log_nested_statements' => 'on');
 
