@@ -60,7 +60,9 @@ flow_strip_privileges(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("function \"%s\" can only be called by a script of the extension",
-						"strip_privileges")));
+						"strip_privileges"),
+				 errdetail("It takes away what default privileges give on new objects."),
+				 errhint("Use REVOKE.")));
 	foreach(cell, members_of(get_extension_oid("flow", false)))
 	{
 		ObjectAddress *object = lfirst(cell);

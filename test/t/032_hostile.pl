@@ -7,7 +7,7 @@ use FlowTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = flow_node('hostile', 'flow.workers' => 4, 'flow.batch_time' => '200ms', max_prepared_transactions => 2, log_min_messages => 'error');
+my $node = flow_node('hostile', 'flow.workers' => 4, 'flow.batch_time' => '1s', max_prepared_transactions => 2, log_min_messages => 'error');
 my @mallory = (extra_params => [ '-U', 'mallory' ]);
 my @shop = (extra_params => [ '-U', 'shop' ]);
 my ($code, $out, $err);
@@ -186,6 +186,15 @@ is(value($node, q{SELECT status, count(*) FROM flow.run WHERE workflow = 'work' 
 is(value($node, q{SELECT count(*) FROM audit a JOIN flow.run r ON r.id = a.run_id WHERE r.workflow = 'work'}), '400', '... once');
 $node->safe_psql('postgres', q{SELECT flow_cancel(id) FROM flow.run WHERE workflow = 'suicide' AND status = 'running'}, @mallory);
 wait_for_end($node, 'the runs that end their workers can be cancelled');
+
+# Nor does one that sends notifications and takes locks by the thousand
+define('storm', '', [ 's', q{SELECT count(pg_notify('storm' || i % 100, repeat('x', 1000) || i)) FROM generate_series(1, 5000) i} ],
+	[ 't', q{SELECT count(pg_advisory_lock(i)) FROM generate_series(1, 500) i}, q{after => '{s}'} ]);
+$node->safe_psql('postgres', q{SELECT flow_start('storm') FROM generate_series(1, 3)}, @mallory);
+$node->safe_psql('postgres', q{SELECT flow_start('work') FROM generate_series(1, 50)}, @shop);
+wait_for_end($node, 'notifications and locks by the thousand');
+is(value($node, q{SELECT workflow, count(*) FROM flow.run WHERE workflow IN ('storm', 'work') AND status = 'completed' GROUP BY 1 ORDER BY 1}), "storm|3\nwork|250", '... of which all complete');
+is(value($node, q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', '... and none are left');
 foreach my $type ('launcher', 'scheduler')
 {
 	my $pid = value($node, "SELECT pid FROM flow.activity WHERE type = '$type'");
