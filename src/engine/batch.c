@@ -34,6 +34,7 @@
 #include "guc.h"
 #include "shmem/average.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 
 static void stand_back(FlowBatch *batch);
 static void forget_cancel(FlowBatch *batch);
@@ -149,6 +150,8 @@ do_try(void *arg)
 
 	MemoryContextSwitchTo(batch->context);
 	batch->cancel_generation = FlowSlotCancelGeneration();
+	if (batch->plan->failure != NULL)
+		FLOW_TEST_POINT("record-begin");
 	FlowClaimKeys(batch);
 	if (batch->plan->failure != NULL)
 		record_failure(batch);

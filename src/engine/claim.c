@@ -17,6 +17,7 @@
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_task.h"
 #include "engine/claim.h"
+#include "shmem/testpoint.h"
 
 static void add_item(FlowBatch *batch, const FlowTaskRow *row);
 static FlowRunRef *run_of(FlowBatch *batch, const FlowTaskRow *row);
@@ -37,11 +38,13 @@ FlowClaimKeys(FlowBatch *batch)
 	ListCell   *cell;
 	int			n;
 
+	FLOW_TEST_POINT("claim-begin");
 	FlowIdentityRaise(&identity);
 	n = FlowTaskClaim(plan->keys, plan->n_keys, owner, &rows);
 	if (n < plan->n_keys)
 		note_unclaimed(batch, owner, rows, n);
 	FlowIdentityRestore(&identity);
+	FLOW_TEST_POINT("claim-end");
 	for (int i = 0; i < n; i++)
 		add_item(batch, &rows[i]);
 	foreach(cell, batch->runs)

@@ -26,6 +26,7 @@
 #include "engine/ready.h"
 #include "engine/run.h"
 #include "error.h"
+#include "shmem/testpoint.h"
 #include "shmem/wake.h"
 
 /* What each verb makes of a run */
@@ -246,6 +247,7 @@ FlowControlApply(const FlowControl *control, bool lenient)
 
 	if (FlowRunLock(&control->run_id, 1, false, &run) == 0)
 		return false;
+	FLOW_TEST_POINT("control-locked");
 	if (is_there(run, control->verb))
 		return false;
 	if (lenient && !is_legal(run, control->verb))

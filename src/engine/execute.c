@@ -28,6 +28,7 @@
 #include "guc.h"
 #include "shmem/average.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 
 /* A step that shares a batch may take so many times flow.batch_time */
 #define OVERRUN_FACTOR	3
@@ -56,6 +57,7 @@ FlowExecuteItem(FlowBatch *batch, FlowItem *item)
 	nest = NewGUCNestLevel();
 	FlowWatchBegin(limit_of(batch, item->step), overrun_of(batch));
 	FlowKindExecuteOf(item->step->kind) (batch, item);
+	FLOW_TEST_POINT("execute-end");
 	if (batch->scope == FLOW_GUARD_TRANSACTION)
 		AfterTriggerFireDeferred();
 	check_limits(batch, item);
@@ -79,10 +81,12 @@ begin(FlowBatch *batch, FlowItem *item)
 	item->started_at = GetCurrentTimestamp();
 	FlowSlotBegin(&item->key, run->definition->id, run->epoch, item->attempt,
 				  item->started_at);
+	FLOW_TEST_POINT("execute-publish");
 	if (FlowSlotIsCancelled(run->id, run->epoch, batch->cancel_generation))
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
 	FlowContextEnter(batch, item);
 	FlowSessionBegin(batch->scope == FLOW_GUARD_SUBTRANSACTION);
+	FLOW_TEST_POINT("execute-begin");
 }
 
 static void

@@ -28,6 +28,7 @@
 #include "engine/control.h"
 #include "engine/flush.h"
 #include "engine/settle.h"
+#include "shmem/testpoint.h"
 
 static bool is_touched(const FlowItem *item);
 static int64 *touched_runs(FlowBatch *batch, int *n);
@@ -56,14 +57,17 @@ FlowFlush(FlowBatch *batch)
 	ids = touched_runs(batch, &n);
 	if (n > 0)
 	{
+		FLOW_TEST_POINT("flush-begin");
 		FlowIdentityRaise(&identity);
 		FlowChangesInit(&changes);
 		lock_runs(batch, ids, n);
+		FLOW_TEST_POINT("flush-locked");
 		settle(batch, &changes);
 		save_data(batch);
 		FlowChangesWrite(&changes);
 		apply_controls(batch);
 		FlowIdentityRestore(&identity);
+		FLOW_TEST_POINT("flush-written");
 	}
 	note_done(batch);
 }

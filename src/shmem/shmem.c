@@ -26,6 +26,7 @@
 #include "shmem/ring.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 #include "shmem/waiters.h"
 
 /* To be raised when a structure changes its meaning but not its size */
@@ -47,6 +48,9 @@ static const Part parts[] = {
 	{"ring", FlowRingShmemSize, FlowRingShmemInit},
 	{"waiters", FlowWaitersShmemSize, FlowWaitersShmemInit},
 	{"average", FlowAverageShmemSize, FlowAverageShmemInit},
+#ifdef FLOW_TEST
+	{"test points", FlowTestShmemSize, FlowTestShmemInit},
+#endif
 };
 
 /* Written once, by the postmaster */

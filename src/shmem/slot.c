@@ -32,6 +32,7 @@
 
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 
 #define CANCELS_KEPT	64
 
@@ -278,14 +279,17 @@ FlowSlotCancelRun(int64 run_id, int32 epoch)
 
 	if (!FlowShmemIsAvailable())
 		return;
+	FLOW_TEST_POINT("cancel-note");
 	note_cancel(cancel);
 	pg_memory_barrier();
 	for (int i = 0; i < FLOW_MAX_SLOTS; i++)
 	{
 		int			pid = mark_interrupted(&shared->slots[i], cancel);
 
-		if (pid != 0)
-			(void) kill(pid, SIGINT);
+		if (pid == 0)
+			continue;
+		FLOW_TEST_POINT("cancel-signal");
+		(void) kill(pid, SIGINT);
 	}
 }
 

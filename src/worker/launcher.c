@@ -42,6 +42,7 @@
 #include "shmem/database.h"
 #include "shmem/queue.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 #include "worker/launcher.h"
 #include "worker/scheduler.h"
 
@@ -437,6 +438,7 @@ start_scheduler(Entry *entry, TimestampTz now)
 	/* the state first: the scheduler may attach before we return */
 	FlowDatabaseSetState(entry->database, FLOW_DATABASE_STARTING);
 	entry->started_at = now;
+	FLOW_TEST_POINT("launcher-start");
 	caller = MemoryContextSwitchTo(TopMemoryContext);
 	entry->handle = FlowSchedulerRegister(entry->database);
 	MemoryContextSwitchTo(caller);

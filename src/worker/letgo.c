@@ -36,6 +36,7 @@
 #include "compat.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
+#include "shmem/testpoint.h"
 #include "shmem/wake.h"
 #include "worker/letgo.h"
 
@@ -206,6 +207,7 @@ let_go(Oid database)
 	while (FlowDatabaseLetGo(database, until) > 0 &&
 		   GetCurrentTimestamp() < patience)
 	{
+		FLOW_TEST_POINT("letgo-wait");
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 LETGO_INTERVAL, FlowWaitEvent("FlowLetGo"));

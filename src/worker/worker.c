@@ -37,6 +37,7 @@
 #include "shmem/database.h"
 #include "shmem/queue.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 #include "shmem/wake.h"
 #include "worker/refill.h"
 #include "worker/staff.h"
@@ -115,6 +116,7 @@ FlowWorkerMain(Datum main_arg)
 		MemoryContextSwitchTo(scratch);
 		MemoryContextReset(scratch);
 	}
+	FLOW_TEST_POINT("worker-retire");
 	FlowBatchUnpark(worker_lane);
 	proc_exit(0);
 }
@@ -137,6 +139,7 @@ begin(void)
 											  worker_args.role,
 											  FLOW_WORKER_CONNECT_FLAGS);
 	ensure_role();
+	FLOW_TEST_POINT("worker-start");
 	attach();
 }
 
