@@ -12,7 +12,8 @@ use Test::More;
 
 our @EXPORT = qw(
   race_node arm release disarm wait_at waiter
-  client answer gated hold let_go running step_states run_state ends_as);
+  client answer is_blocked gated hold let_go running
+  step_states run_state effects ends_as workers);
 
 # A server with the audited table and the functions of points.sql
 sub race_node
@@ -54,13 +55,15 @@ sub disarm
 	return;
 }
 
-# Waits until so many processes wait at a point
+# Waits until so many processes wait at a point; without them the rest of a
+# test makes no sense
 sub wait_at
 {
 	my ($node, $point, $n, $what) = @_;
 
 	$n //= 1;
-	return wait_for($node, "test.waiting('$point') >= $n", $what // "$n at $point");
+	wait_for($node, "test.waiting('$point') >= $n", $what // "$n at $point") or die "nobody came to $point";
+	return;
 }
 
 # The process that came to a point as the n-th (from 1) of those that wait there
@@ -71,17 +74,18 @@ sub waiter
 	return value($node, "SELECT (test.waiters('$point'))[" . ($n // 1) . ']');
 }
 
-# A client that runs a script meanwhile; answer() waits for its end and gives
-# what it printed, errors with their SQLSTATE
+# A client that runs a statement meanwhile, or several if given a list; answer()
+# waits for its end and gives what it printed, and the SQLSTATE of an error
 sub client
 {
 	my ($node, $sql, %params) = @_;
-	my ($out, $err, $script) = ('', '', "\\set VERBOSITY sqlstate\n$sql\n;\n");
+	my ($out, $err) = ('', '');
 	my $client = { out => \$out, err => \$err };
+	my @commands = map { ('-c', $_) } ref $sql ? @$sql : $sql;
 
 	$client->{harness} = IPC::Run::start(
-		[ 'psql', '-XAtq', '-d', $node->connstr($params{database} // 'postgres') ],
-		'<', \$script, '>', \$out, '2>', \$err,
+		[ 'psql', '-XAtq', '-v', 'VERBOSITY=sqlstate', '-d', $node->connstr($params{database} // 'postgres'), @commands ],
+		'<', \undef, '>', \$out, '2>', \$err,
 		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 	return $client;
 }
@@ -92,6 +96,15 @@ sub answer
 
 	$client->{harness}->finish;
 	return join "\n", grep { $_ ne '' } split /\n/, ${ $client->{out} } . ${ $client->{err} };
+}
+
+# Waits until a client waits for a lock of the server's
+sub is_blocked
+{
+	my ($node, $query, $what) = @_;
+
+	return wait_for($node,
+		"EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE '$query%' AND wait_event_type = 'Lock')", $what // "$query waits");
 }
 
 # A step that waits until its gate, an advisory lock, is free
@@ -140,6 +153,25 @@ sub run_state
 	my ($node, $run) = @_;
 
 	return value($node, "SELECT status FROM flow.run WHERE id = $run");
+}
+
+# The steps that have had an effect, in their order
+sub effects
+{
+	my ($node, $run) = @_;
+
+	return value($node, "SELECT string_agg(step, ' ' ORDER BY no) FROM audit WHERE run_id = $run");
+}
+
+# Sets the number of workers, and waits until there are no more
+sub workers
+{
+	my ($node, $n) = @_;
+
+	$node->safe_psql('postgres', "ALTER SYSTEM SET flow.workers = $n");
+	$node->reload;
+	wait_for($node, "current_setting('flow.workers')::int = $n AND (SELECT count(*) FROM flow.activity WHERE type = 'worker') <= $n");
+	return;
 }
 
 # The run ends so, well before the sweep of each minute could help it
