@@ -177,7 +177,7 @@ EXTRA_CLEAN = $(OBJS:.o=.d) sql/$(EXTENSION)--*.sql tmp_check tmp_check_iso \
 # else the first in the path.
 PG_CONFIG ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
-PROJECT_TARGETS = demo test check-quick bench style indent lint
+PROJECT_TARGETS = demo test check-quick storm bench style indent lint
 
 ifneq ($(wildcard $(PGXS)),)
 
@@ -189,7 +189,7 @@ $(DATA_built): $(SQL_FRAGMENTS) Makefile
 	cat $(SQL_FRAGMENTS); } > $@
 
 # What needs more than a compiler asks for it first.
-test demo bench check-quick style indent lint: deps
+test demo bench check-quick storm style indent lint: deps
 
 # Everything that is tested, on servers of its own (test/check/suites)
 test: all
@@ -199,6 +199,13 @@ test: all
 check-quick:
 	@$(MAKE) -s all
 	@test/check/suites regress
+
+# The same as in `make test`, with so many kills that it takes minutes
+KILLS = 200
+
+storm:
+	@$(MAKE) -s all
+	@FLOW_STORM_KILLS=$(KILLS) test/check/suites tap 037_storm
 
 style: all
 	@test/check/style
@@ -247,6 +254,7 @@ help:
 	@echo 'make demo         order and ETL workflows on a throwaway server'
 	@echo 'make test         every test suite and style guard, on throwaway servers'
 	@echo 'make check-quick  the SQL regression tests only'
+	@echo 'make storm        200 kills of all kinds of processes under load (KILLS=n for n)'
 	@echo 'make bench        throughput and latency, with the floor they are measured against'
 	@echo 'make style        the rules a script can check'
 	@echo 'make indent       format the sources with pg_bsd_indent'

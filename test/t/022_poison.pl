@@ -24,12 +24,45 @@ sub crashes
 	return scalar @crashes;
 }
 
-# The server is back, and the query true
-sub wait_after_crash
+sub define
 {
-	my ($condition, $what) = @_;
+	my ($name, @steps) = @_;
 
-	ok($node->poll_query_until('postgres', "SELECT $condition"), $what);
+	$node->safe_psql('postgres', "SELECT flow_define('$name', ARRAY[" . join(',', @steps) . '])',
+		extra_params => [ '-U', 'shop' ]);
+}
+
+# Starts runs of several workflows at once, as [name, count, input] each, and returns
+# the id of the one that is started once.  The server may crash before psql has
+# the answer.
+my $batch = 0;
+
+sub start
+{
+	my @wanted = @_;
+	my @calls;
+
+	$batch++;
+	push @calls, sprintf(q{PERFORM flow_start('%s', '%s', %s) FROM generate_series(1, %d)},
+		$_->[0], $_->[2] // '{}', $_->[1] == 1 ? "'batch $batch'" : 'NULL', $_->[1])
+	  foreach @wanted;
+	ask($node, 'DO $$ BEGIN ' . join('; ', @calls) . '; END $$', extra_params => [ '-U', 'shop' ]);
+	return undef if !grep { $_->[1] == 1 } @wanted;
+	wait_through($node, "EXISTS (SELECT FROM flow.run WHERE key = 'batch $batch')");
+	return eventually("SELECT max(id) FROM flow.run WHERE key = 'batch $batch'");
+}
+
+# A value, asked for again when the server crashes meanwhile
+sub eventually
+{
+	my ($sql) = @_;
+	my $answer;
+
+	while (!defined $answer && wait_through($node, 'true'))
+	{
+		$answer = ask($node, $sql);
+	}
+	return $answer;
 }
 
 sub define
@@ -54,9 +87,9 @@ sub start
 	push @calls, sprintf(q{PERFORM flow_start('%s', '%s', %s) FROM generate_series(1, %d)},
 		$_->[0], $_->[2] // '{}', $_->[1] == 1 ? "'batch $batch'" : 'NULL', $_->[1])
 	  foreach @wanted;
-	$node->psql('postgres', 'DO $$ BEGIN ' . join('; ', @calls) . '; END $$', extra_params => [ '-U', 'shop' ]);
+	ask($node, 'DO $$ BEGIN ' . join('; ', @calls) . '; END $$', extra_params => [ '-U', 'shop' ]);
 	return undef if !grep { $_->[1] == 1 } @wanted;
-	$node->poll_query_until('postgres', "SELECT EXISTS (SELECT FROM flow.run WHERE key = 'batch $batch')");
+	wait_through($node, "EXISTS (SELECT FROM flow.run WHERE key = 'batch $batch')");
 	return eventually("SELECT max(id) FROM flow.run WHERE key = 'batch $batch'");
 }
 
@@ -80,8 +113,8 @@ define('poison', audited('before'), audited('bad', q{after => '{before}', retrie
 
 # One poison step in the middle of much other work
 my $run = start([ 'good', 300 ], [ 'poison', 1 ], [ 'good', 300 ]);
-wait_after_crash("(SELECT status = 'failed' FROM flow.run WHERE id = $run)", 'a step that takes the server down fails');
-wait_after_crash('NOT EXISTS (SELECT FROM flow_internal.task)', 'all others end');
+wait_through($node, "(SELECT status = 'failed' FROM flow.run WHERE id = $run)", 'a step that takes the server down fails');
+wait_through($node, 'NOT EXISTS (SELECT FROM flow_internal.task)', 'all others end');
 cmp_ok(crashes(), '<=', 3, '... after three crashes at most');
 is(value($node, "SELECT error->>'sqlstate', error->>'step' FROM flow.run WHERE id = $run"), 'WF005|bad', 'the run says what it was');
 is(value($node, "SELECT attempt, crashes, status FROM flow.step WHERE run_id = $run AND name = 'bad'"), '1|2|failed', 'crashes are no attempts');
@@ -93,25 +126,25 @@ like(slurp_file($node->logfile), qr/WARNING:  a process went down while it ran s
 
 # After a retry by hand it has the same chances again
 my $before = crashes();
-$node->psql('postgres', "SELECT flow_retry($run)", extra_params => [ '-U', 'shop' ]);
-wait_after_crash("(SELECT status = 'failed' FROM flow.run WHERE id = $run)", 'a retry by hand tries it again');
+ask($node, "SELECT flow_retry($run)", extra_params => [ '-U', 'shop' ]);
+wait_through($node, "(SELECT status = 'failed' FROM flow.run WHERE id = $run)", 'a retry by hand tries it again');
 cmp_ok(crashes() - $before, q{>}, 0, "... really");
 cmp_ok(crashes() - $before, q{<=}, 2, "... as carefully");
 
 # Of a step that is bad with some inputs only, only those fail
 define('some', audited('s', undef, q{SELECT CASE WHEN input ? 'bad' THEN crash() END}));
 $run = start([ 'some', 20 ], [ 'some', 1, '{"bad": true}' ], [ 'some', 20 ]);
-wait_after_crash("(SELECT status = 'failed' FROM flow.run WHERE id = $run)", 'a run with a bad input fails');
-wait_after_crash('NOT EXISTS (SELECT FROM flow_internal.task)', 'the others of the same step end');
+wait_through($node, "(SELECT status = 'failed' FROM flow.run WHERE id = $run)", 'a run with a bad input fails');
+wait_through($node, 'NOT EXISTS (SELECT FROM flow_internal.task)', 'the others of the same step end');
 is(value($node, q{SELECT status, count(*) FROM flow.run WHERE workflow = 'some' GROUP BY 1 ORDER BY 1}), "completed|40\nfailed|1", '... and complete');
 
 # Ten runs of one that always is
 $before = crashes();
 define('worse', audited('bad', undef, 'SELECT crash()'));
 start([ 'worse', 10 ], [ 'good', 100 ]);
-wait_after_crash(q{(SELECT count(*) > 0 FROM flow.stuck WHERE reason = 'quarantined')}, 'a step that always takes the server down is quarantined');
-wait_after_crash(q{(SELECT bool_and(status = 'completed') FROM flow.run WHERE workflow = 'good')}, '... while all others go on');
-wait_after_crash(q{NOT EXISTS (SELECT FROM flow_internal.task WHERE status = 'ready')}, '... and every run of it is held or over');
+wait_through($node, q{(SELECT count(*) > 0 FROM flow.stuck WHERE reason = 'quarantined')}, 'a step that always takes the server down is quarantined');
+wait_through($node, q{(SELECT bool_and(status = 'completed') FROM flow.run WHERE workflow = 'good')}, '... while all others go on');
+wait_through($node, q{NOT EXISTS (SELECT FROM flow_internal.task WHERE status = 'ready')}, '... and every run of it is held or over');
 cmp_ok(crashes() - $before, '<=', 6, '... after six crashes at most');
 note(crashes() - $before, ' crashes');
 is(value($node, q{SELECT DISTINCT s.status FROM flow.step s JOIN flow.run r ON r.id = s.run_id WHERE r.workflow = 'worse' AND r.status = 'running'}), 'held', 'its steps are held');

@@ -27,13 +27,13 @@ sub starts
 	return scalar @starts;
 }
 
-$node->psql('postgres', q{SELECT flow_start('work', key => 'looping')});
-ok($node->poll_query_until('postgres', q{SELECT flow_internal.held_until() IS NOT NULL AND isfinite(flow_internal.held_until())}), 'after some crashes workflows wait');
+ask($node, q{SELECT flow_start('work', key => 'looping')});
+wait_through($node, q{flow_internal.held_until() IS NOT NULL AND isfinite(flow_internal.held_until())}, 'after some crashes workflows wait');
 is(starts(), 3, '... three');
 is(value($node, 'SELECT count(*) FROM flow.activity WHERE type <> \'launcher\''), '0', '... and nothing of ours runs but the launcher');
-ok($node->poll_query_until('postgres', q{SELECT flow_internal.held_until() = 'infinity'}), 'after more crashes they wait for somebody');
+wait_through($node, q{flow_internal.held_until() = 'infinity'}, 'after more crashes they wait for somebody');
 is(starts(), 5, '... five');
-ok($node->poll_query_until('postgres', q{SELECT reason = 'safe mode' AND hint ~ 'flow_release_all' FROM flow.stuck LIMIT 1}), '... and say so');
+wait_through($node, q{(SELECT reason = 'safe mode' AND hint ~ 'flow_release_all' FROM flow.stuck LIMIT 1)}, '... and say so');
 like(slurp_file($node->logfile), qr/WARNING:  workflows do not run for a while after 3 crashes in a row.*WARNING:  workflows do not run after 5 crashes in a row/s, '... as does the log');
 
 # An orderly restart does not let them go
@@ -56,14 +56,12 @@ is(starts(), 5, '... without another crash');
 $node->safe_psql('postgres', q{SELECT flow_define('calm', ARRAY[} . audited('a') . q{])});
 foreach my $round (1 .. 6)
 {
-	my $before = value($node, 'SELECT pg_postmaster_start_time()');
-	my $done = value($node, q{SELECT flow_start('calm')});
-
+	$node->safe_psql('postgres', q{SELECT flow_start('calm')});
 	wait_for_end($node);
 	my $client = $node->background_psql('postgres', on_error_stop => 0);
 	kill(9, $client->query_safe('SELECT pg_backend_pid()'));
 	$client->{run}->finish;
-	$node->poll_query_until('postgres', 'SELECT true');
+	wait_through($node, 'true');
 }
 is(value($node, 'SELECT flow_internal.held_until() IS NULL'), 't', 'other crashes do not count');
 is_consistent($node);
