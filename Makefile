@@ -29,6 +29,7 @@ OBJS += \
 	src/shmem/average.o \
 	src/shmem/database.o \
 	src/shmem/queue.o \
+	src/shmem/recorder.o \
 	src/shmem/ring.o \
 	src/shmem/shmem.o \
 	src/shmem/slot.o \
@@ -39,9 +40,11 @@ OBJS += \
 
 # catalog: rows and structs; all SQL on the extension's tables
 OBJS += \
+	src/catalog/cat_crash.o \
 	src/catalog/cat_event.o \
 	src/catalog/cat_look.o \
 	src/catalog/cat_outcome.o \
+	src/catalog/cat_release.o \
 	src/catalog/cat_run.o \
 	src/catalog/cat_schedule.o \
 	src/catalog/cat_sweep.o \
@@ -78,6 +81,7 @@ OBJS += \
 	src/engine/kinds/sql.o \
 	src/engine/ready.o \
 	src/engine/redo.o \
+	src/engine/release.o \
 	src/engine/result.o \
 	src/engine/retry.o \
 	src/engine/run.o \
@@ -87,6 +91,7 @@ OBJS += \
 	src/engine/start.o \
 	src/engine/statement.o \
 	src/engine/stepfuncs.o \
+	src/engine/suspect.o \
 	src/engine/take.o \
 	src/engine/watch.o
 
@@ -96,6 +101,7 @@ OBJS += \
 	src/worker/launcher.o \
 	src/worker/letgo.o \
 	src/worker/refill.o \
+	src/worker/repair.o \
 	src/worker/scheduler.o \
 	src/worker/staff.o \
 	src/worker/timer.o \
@@ -106,6 +112,7 @@ OBJS += \
 OBJS += \
 	src/report/cron.o \
 	src/report/cronspec.o \
+	src/report/homefuncs.o \
 	src/report/reportfuncs.o \
 	src/report/schedule.o \
 	src/report/schedulefuncs.o
@@ -172,7 +179,7 @@ EXTRA_CLEAN = $(OBJS:.o=.d) sql/$(EXTENSION)--*.sql tmp_check tmp_check_iso \
 # else the first in the path.
 PG_CONFIG ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
-PROJECT_TARGETS = demo test check-quick bench style indent lint
+PROJECT_TARGETS = demo test check-quick storm bench style indent lint
 
 ifneq ($(wildcard $(PGXS)),)
 
@@ -184,7 +191,7 @@ $(DATA_built): $(SQL_FRAGMENTS) Makefile
 	cat $(SQL_FRAGMENTS); } > $@
 
 # What needs more than a compiler asks for it first.
-test demo bench check-quick style indent lint: deps
+test demo bench check-quick storm style indent lint: deps
 
 # Everything that is tested, on servers of its own (test/check/suites)
 test: all
@@ -194,6 +201,13 @@ test: all
 check-quick:
 	@$(MAKE) -s all
 	@test/check/suites regress
+
+# The same as in `make test`, with so many kills that it takes minutes
+KILLS = 200
+
+storm:
+	@$(MAKE) -s all
+	@FLOW_STORM_KILLS=$(KILLS) test/check/suites tap 037_storm
 
 style: all
 	@test/check/style
@@ -242,6 +256,7 @@ help:
 	@echo 'make demo         order and ETL workflows on a throwaway server'
 	@echo 'make test         every test suite and style guard, on throwaway servers'
 	@echo 'make check-quick  the SQL regression tests only'
+	@echo 'make storm        200 kills of all kinds of processes under load (KILLS=n for n)'
 	@echo 'make bench        throughput and latency, with the floor they are measured against'
 	@echo 'make style        the rules a script can check'
 	@echo 'make indent       format the sources with pg_bsd_indent'

@@ -19,6 +19,7 @@
 #include "commands/extension.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -62,6 +63,18 @@ FlowInstallRequire(void)
 				 errmsg("extension \"flow\" is not installed in this database"),
 				 errhint("Run CREATE EXTENSION flow.")));
 	return found;
+}
+
+Oid
+FlowInstallLocalRole(int64 home, Oid role, const char *name)
+{
+	const FlowInstall *here = FlowInstallRequire();
+	Oid			found;
+
+	if (home == here->home || !OidIsValid(role))
+		return role;
+	found = get_role_oid(name, true);
+	return OidIsValid(found) ? found : here->owner;
 }
 
 static void

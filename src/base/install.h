@@ -29,4 +29,12 @@ extern const FlowInstall *FlowInstallGet(void);
 /* The same, but raises 55000 with a hint if there is none. */
 extern const FlowInstall *FlowInstallRequire(void);
 
+/*
+ * The role that a row names.  Its OID means something only in the home that it
+ * was written in; of a row of another home the name decides.  What belongs to
+ * a name that no role has here is for the owner of the tables to look after.
+ * Role 0, which is PUBLIC in a grant, is the same everywhere.
+ */
+extern Oid	FlowInstallLocalRole(int64 home, Oid role, const char *name);
+
 #endif							/* FLOW_INSTALL_H */

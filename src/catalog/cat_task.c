@@ -122,6 +122,13 @@ static FlowStatement delete = {
 	.argtypes = {TIDARRAYOID}
 };
 
+static FlowStatement hold = {
+	.sql = "UPDATE flow_internal.task SET status = 'held' WHERE ctid = ANY ($1)",
+	.expect = SPI_OK_UPDATE,
+	.nargs = 1,
+	.argtypes = {TIDARRAYOID}
+};
+
 static FlowStatement lock_of = {
 	.sql = "SELECT run_id, step_no, item_no, ctid, attempt FROM flow_internal.task"
 	" WHERE run_id = $1 ORDER BY step_no, item_no FOR NO KEY UPDATE SKIP LOCKED",
@@ -138,6 +145,8 @@ static FlowStatement list_of = {
 	.argtypes = {INT8OID}
 };
 
+static void execute_by_tid(FlowStatement *statement, const ItemPointerData *tids,
+						   int n);
 static void write_task(const FlowTaskNew *row, Datum *values, bool *nulls);
 static void key_arrays(const FlowStepKey *keys, int n, Datum *args);
 static void read_key(HeapTuple row, FlowStepKey *key);
@@ -262,7 +271,19 @@ FlowTaskSleep(const FlowTaskNew *rows, int n)
 }
 
 void
+FlowTaskHold(const ItemPointerData *tids, int n)
+{
+	execute_by_tid(&hold, tids, n);
+}
+
+void
 FlowTaskDelete(const ItemPointerData *tids, int n)
+{
+	execute_by_tid(&delete, tids, n);
+}
+
+static void
+execute_by_tid(FlowStatement *statement, const ItemPointerData *tids, int n)
 {
 	Datum	   *values = palloc(sizeof(Datum) * Max(n, 1));
 	Datum		args[1];
@@ -272,7 +293,7 @@ FlowTaskDelete(const ItemPointerData *tids, int n)
 	for (int i = 0; i < n; i++)
 		values[i] = PointerGetDatum(&tids[i]);
 	args[0] = FlowArray(TIDOID, values, NULL, n);
-	FlowStatementExecute(&delete, args, NULL);
+	FlowStatementExecute(statement, args, NULL);
 }
 
 List *

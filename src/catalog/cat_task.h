@@ -75,6 +75,9 @@ extern void FlowTaskInsertMissing(const FlowTaskNew *rows, int n);
 /* Puts locked rows to sleep until their due_at, after one more attempt. */
 extern void FlowTaskSleep(const FlowTaskNew *rows, int n);
 
+/* Holds back rows that this transaction has locked, until released. */
+extern void FlowTaskHold(const ItemPointerData *tids, int n);
+
 /* Deletes rows that this transaction has locked. */
 extern void FlowTaskDelete(const ItemPointerData *tids, int n);
 

@@ -11,12 +11,12 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
-#include "catalog/pg_authid.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
 #include "base/install.h"
+#include "catalog/cat_release.h"
 #include "catalog/cat_workflow.h"
 #include "define/access.h"
 #include "define/check.h"
@@ -31,7 +31,8 @@ static const char *const privileges[] = {
 };
 
 static bool lock_or_insert(const char *name, FlowWorkflow *workflow);
-static void require_home(const FlowWorkflow *workflow);
+static void raise_held(const char *name, const char *owner);
+static void take_restored(FlowWorkflow *workflow, int32 version);
 static void fill_search_path(FlowSpec *spec);
 static bool is_same(const FlowWorkflow *workflow, const char *search_path,
 					Jsonb *document);
@@ -43,7 +44,6 @@ static Jsonb *compose_document(const FlowWorkflow *workflow,
 							   const FlowStoredDefinition *stored);
 static void push_member(JsonbParseState **state, const char *key,
 						const char *value);
-static void drop_restored(FlowWorkflow *workflow);
 static void settle_runs(const FlowWorkflow *workflow, int32 definition_id,
 						void (*cancel) (int64 run_id));
 static void drop_version(FlowWorkflow *workflow, int32 definition_id);
@@ -113,7 +113,8 @@ lock_or_insert(const char *name, FlowWorkflow *workflow)
 	{
 		if (FlowWorkflowLock(name, workflow))
 		{
-			require_home(workflow);
+			if (workflow->home != FlowInstallRequire()->home)
+				raise_held(name, workflow->owner_name);
 			return true;
 		}
 		FlowAccessRequireOwner(GetUserId());
@@ -137,17 +138,20 @@ lock_or_insert(const char *name, FlowWorkflow *workflow)
 	return false;
 }
 
+/* One that came from another home; the owner is known by name only. */
 static void
-require_home(const FlowWorkflow *workflow)
+raise_held(const char *name, const char *owner)
 {
-	if (workflow->home != FlowInstallRequire()->home)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("workflow \"%s\" was restored from another database",
-						workflow->name),
-				 errdetail("Its runs belong to that database."),
-				 errhint("Define it under another name, or give the name free with: SELECT flow_drop(%s)",
-						 quote_literal_cstr(workflow->name))));
+	bool		gone = !OidIsValid(get_role_oid(owner, true));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("workflow \"%s\" was restored from another database", name),
+			 errdetail(gone ? "It is held, and its owner \"%s\" does not exist here." :
+					   "It is held, with its runs; it belongs to role \"%s\".", owner),
+			 errhint("%sRelease it with SELECT flow_release_all(), or give its name free with SELECT flow_drop(%s).",
+					 gone ? "Create that role first.  " : "",
+					 quote_literal_cstr(name))));
 }
 
 static bool
@@ -207,12 +211,18 @@ FlowWorkflowDocument(const char *name, int32 version)
 void
 FlowWorkflowRequire(const char *name, FlowWorkflow *workflow)
 {
-	if (!FlowWorkflowLoad(name, workflow))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("workflow \"%s\" does not exist", name),
-				 errdetail("There is no workflow of that name in this database."),
-				 errhint("Look at flow.workflow for the workflows you may see, or use flow_define().")));
+	char	   *held_owner;
+
+	if (FlowWorkflowLoad(name, workflow))
+		return;
+	held_owner = FlowReleaseHeldOwner(name);
+	if (held_owner != NULL)
+		raise_held(name, held_owner);
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("workflow \"%s\" does not exist", name),
+			 errdetail("There is no workflow of that name in this database."),
+			 errhint("Look at flow.workflow for the workflows you may see, or use flow_define().")));
 }
 
 static void
@@ -312,10 +322,7 @@ FlowWorkflowDrop(const char *name, int32 version, bool force,
 	if (!FlowWorkflowLock(name, &workflow))
 		return false;
 	if (workflow.home != FlowInstallRequire()->home)
-	{
-		drop_restored(&workflow);
-		return true;
-	}
+		take_restored(&workflow, version);
 	FlowAccessRequireMember(&workflow);
 	if (version != 0)
 	{
@@ -332,17 +339,25 @@ FlowWorkflowDrop(const char *name, int32 version, bool force,
 }
 
 /*
- * A workflow that was restored from elsewhere only stands in the way of its
- * name: its runs are inert, and its owner is known by name, not by number.
+ * Makes a workflow of another home one of this home, with its runs, just to be
+ * dropped: they are cancelled then, or in the way of it.
  */
 static void
-drop_restored(FlowWorkflow *workflow)
+take_restored(FlowWorkflow *workflow, int32 version)
 {
-	workflow->owner = get_role_oid(workflow->owner_name, true);
-	if (!OidIsValid(workflow->owner))
-		workflow->owner = BOOTSTRAP_SUPERUSERID;
+	FlowReleaseScope scope = {
+		.caller = GetUserId(),
+		.workflow_id = workflow->id,
+		.stand_in = FlowInstallRequire()->owner
+	};
+	FlowReleased done;
+
+	if (version != 0)
+		raise_held(workflow->name, workflow->owner_name);
+	workflow->owner = FlowInstallLocalRole(workflow->home, workflow->owner,
+										   workflow->owner_name);
 	FlowAccessRequireMember(workflow);
-	FlowWorkflowMarkDropped(workflow->id);
+	FlowReleaseRows(&scope, &done);
 }
 
 /* definition_id 0: the runs of all versions. */

@@ -30,9 +30,12 @@
 #include "engine/redo.h"
 #include "engine/retry.h"
 #include "engine/session.h"
+#include "engine/suspect.h"
 #include "engine/watch.h"
 #include "guc.h"
 #include "shmem/average.h"
+#include "shmem/database.h"
+#include "shmem/recorder.h"
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"
 
@@ -69,6 +72,8 @@ FlowBatchDo(FlowBatch *batch, FlowPlan *plan)
 		error = FlowBatchTry(batch);
 		if (error != NULL)
 			plans = FlowRedoPlans(batch, error, plans);
+		else
+			plans = FlowSuspectPlans(batch, plans);
 		if (plans != NIL && batch->release != NULL)
 			batch->release(batch);
 		MemoryContextDelete(batch->context);
@@ -111,7 +116,9 @@ FlowBatchTry(FlowBatch *batch)
 	ErrorData  *error;
 
 	reset_try(batch);
+	FlowRecorderBegin();
 	error = FlowGuardRun(batch->scope, do_try, batch);
+	FlowRecorderEnd(error == NULL && batch->n_settled > 0);
 	if (error != NULL)
 	{
 		FlowContextEnter(NULL, NULL);
@@ -140,6 +147,7 @@ reset_try(FlowBatch *batch)
 	batch->began = GetCurrentTimestamp();
 	batch->verdict = FLOW_VERDICT_ERROR;
 	batch->blocked = NIL;
+	batch->apart = NIL;
 }
 
 static void
@@ -153,6 +161,7 @@ do_try(void *arg)
 	if (batch->plan->failure != NULL)
 		FLOW_TEST_POINT("record-begin");
 	FlowClaimKeys(batch);
+	FlowSuspectSort(batch);
 	if (batch->plan->failure != NULL)
 		record_failure(batch);
 	else
@@ -192,7 +201,7 @@ next_item(FlowBatch *batch, int *next)
 	{
 		FlowItem   *item = list_nth(batch->items, (*next)++);
 
-		if (item->step == NULL || item->status != FLOW_STEP_READY)
+		if (item->step == NULL || item->status != FLOW_STEP_READY || item->apart)
 			continue;
 		if (item->step->batch || batch->n_executed == 0)
 			return item;
@@ -260,13 +269,14 @@ may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step, bool hides)
 {
 	FlowAverage average;
 
-	if (!step->batch || is_excluded(batch->plan, run->id, step->no))
+	if (!step->batch || is_excluded(batch->plan, run->id, step->no) ||
+		FlowSuspectIs(batch, run->id, step->no))
 		return false;
 	if (batch->scope == FLOW_GUARD_SUBTRANSACTION)
 		return true;
 	average = FlowAverageGet(run->definition->id, step->no);
 	if (average.runs == 0)
-		return !hides;
+		return !hides && !FlowDatabaseIsPromoted(MyDatabaseId);
 	return average.usec <= FlowBatchTime * 1000.0;
 }
 

@@ -28,26 +28,6 @@ typedef struct FlowFailure
 	char	   *context;
 } FlowFailure;
 
-/* What a control function called inside a step has asked for */
-typedef enum FlowControlVerb
-{
-	FLOW_CONTROL_PAUSE,
-	FLOW_CONTROL_RESUME,
-	FLOW_CONTROL_CANCEL,
-	FLOW_CONTROL_RETRY
-} FlowControlVerb;
-
-typedef struct FlowControl
-{
-	FlowControlVerb verb;
-	int64		run_id;
-	char	   *reason;
-	char	   *step;			/* retry: this one only; NULL: all */
-	Oid			by;				/* who asked; invalid: the engine */
-	int			level;			/* of the (sub)transaction it was asked in */
-	FlowStepKey asked_in;		/* the step that asked */
-} FlowControl;
-
 /* A value of flow_set, not yet written */
 typedef struct FlowDatum
 {
@@ -104,6 +84,8 @@ typedef struct FlowItem
 	int32		attempt_base;	/* attempts that do not count: before a retry
 								 * by hand */
 	bool		executed;		/* its SQL has run in this transaction */
+	bool		apart;			/* under suspicion: not to be run along with
+								 * others */
 	FlowStepStatus status;		/* ready: not run; completed, failed,
 								 * sleeping, cancelled, skipped */
 	TimestampTz started_at;
@@ -133,6 +115,7 @@ typedef struct FlowPlan
 	List	   *excluded;		/* of FlowStepKey *: not to be run inline */
 	int			max_steps;
 	bool		alone;			/* one step, then commit */
+	bool		careful;		/* noted on disk before it runs */
 	int			repeats;		/* times this was done again at once */
 	FlowFailure *failure;		/* record this of the only key, run nothing */
 	int			failed_attempt; /* ... if that is still its attempt */
@@ -156,6 +139,8 @@ typedef struct FlowBatch
 	List	   *items;			/* of FlowItem, claimed or inline, in order */
 	List	   *inlined;		/* of FlowItem: may run next; the latest first */
 	List	   *controls;		/* of FlowControl */
+	List	   *suspects;		/* of FlowCrashRow: steps of its runs */
+	List	   *suspect_steps;	/* of FlowCrashCount: of its definitions */
 	FlowItem   *current;		/* being executed */
 	int			n_claimed;
 	int			n_executed;
@@ -167,6 +152,7 @@ typedef struct FlowBatch
 	/* kept when the transaction is given up; in plan_context */
 	FlowVerdict verdict;
 	List	   *blocked;		/* of int64 *: runs that somebody holds */
+	List	   *apart;			/* of FlowStepKey *: to be run with care */
 	List	   *unclaimed;		/* of FlowReady *: ready, but locked */
 	List	   *left;			/* of FlowReady *: claimed, and not run */
 	int			n_left;			/* all of those, given back or not */

@@ -24,6 +24,7 @@
 #include "catalog/cat_outcome.h"
 #include "define/names.h"
 #include "engine/context.h"
+#include "engine/control.h"
 
 static FlowBatch *current_batch = NULL;
 static FlowItem *current_item = NULL;

@@ -27,6 +27,7 @@
 #include "error.h"
 #include "guc.h"
 #include "shmem/average.h"
+#include "shmem/recorder.h"
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"
 
@@ -84,6 +85,7 @@ begin(FlowBatch *batch, FlowItem *item)
 	FLOW_TEST_POINT("execute-publish");
 	if (FlowSlotIsCancelled(run->id, run->epoch, batch->cancel_generation))
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
+	FlowRecorderBeginStep(&item->key, run->definition->id, batch->plan->careful);
 	FlowContextEnter(batch, item);
 	FlowSessionBegin(batch->scope == FLOW_GUARD_SUBTRANSACTION);
 	FLOW_TEST_POINT("execute-begin");
@@ -146,6 +148,7 @@ end(FlowBatch *batch, FlowItem *item)
 	batch->n_executed++;
 	batch->current = NULL;
 	FlowSlotEnd();
+	FlowRecorderEndStep();
 
 	usec = item->finished_at - item->started_at;
 	FlowAverageNoteRun(item->step->definition->id, item->step->no, usec, false);

@@ -28,6 +28,7 @@
 #include "engine/control.h"
 #include "engine/flush.h"
 #include "engine/settle.h"
+#include "engine/suspect.h"
 #include "shmem/testpoint.h"
 
 static bool is_touched(const FlowItem *item);
@@ -65,6 +66,7 @@ FlowFlush(FlowBatch *batch)
 		settle(batch, &changes);
 		save_data(batch);
 		FlowChangesWrite(&changes);
+		FlowSuspectSettle(batch);
 		apply_controls(batch);
 		FlowIdentityRestore(&identity);
 		FLOW_TEST_POINT("flush-written");
@@ -342,6 +344,8 @@ note_done(FlowBatch *batch)
 				batch->n_done++;
 			continue;
 		}
+		if (item->apart)
+			continue;
 		ready = palloc0(sizeof(FlowReady));
 		ready->key = item->key;
 		ready->workflow_id = item->run->workflow_id;

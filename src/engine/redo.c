@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "engine/control.h"
 #include "engine/redo.h"
 #include "engine/retry.h"
 #include "engine/statement.h"
@@ -57,7 +58,6 @@ static void put_askers_aside(FlowBatch *batch, FlowPlan *plan);
 static void give_up(FlowBatch *batch, const char *message);
 static void put_aside(FlowBatch *batch, const FlowStepKey *key);
 static FlowPlan *copy_plan(const FlowPlan *plan, int from, int n);
-static FlowPlan *plan_for(const FlowStepKey *key);
 static FlowPlan *plan_to_record(const FlowItem *item, FlowFailure *failure);
 static bool same_key(const FlowStepKey *a, const FlowStepKey *b);
 static void log_failure(const FlowItem *item, const FlowFailure *failure);
@@ -177,7 +177,7 @@ clip(const char *text)
 static List *
 isolate(FlowBatch *batch, List *rest)
 {
-	return with_others(batch, lcons(plan_for(&batch->current->key), rest));
+	return with_others(batch, lcons(FlowRedoPlanFor(&batch->current->key), rest));
 }
 
 /* Puts before those plans one for the steps that are not to blame, if any. */
@@ -206,7 +206,7 @@ repeat_or_record(FlowBatch *batch, FlowFailure *failure, List *rest)
 	if (FlowRetryIsTransient(failure->sqlstate) &&
 		batch->plan->repeats < FLOW_RETRY_TRANSIENT_MAX)
 	{
-		next = plan_for(&culprit->key);
+		next = FlowRedoPlanFor(&culprit->key);
 		next->repeats = batch->plan->repeats + 1;
 		return with_others(batch, lappend(rest, next));
 	}
@@ -230,7 +230,7 @@ halve(FlowBatch *batch, FlowFailure *failure, List *rest)
 		return lcons(copy_plan(plan, 0, plan->n_keys / 2), rest);
 	}
 	if (!plan->alone && plan->failure == NULL)
-		return lcons(plan_for(&plan->keys[0]), rest);
+		return lcons(FlowRedoPlanFor(&plan->keys[0]), rest);
 
 	item = batch->items != NIL ? linitial(batch->items) : NULL;
 	if (plan->failure != NULL || item == NULL || !item->executed)
@@ -360,8 +360,8 @@ copy_plan(const FlowPlan *plan, int from, int n)
 	return copy;
 }
 
-static FlowPlan *
-plan_for(const FlowStepKey *key)
+FlowPlan *
+FlowRedoPlanFor(const FlowStepKey *key)
 {
 	FlowPlan   *plan = palloc0(sizeof(FlowPlan));
 
@@ -376,7 +376,7 @@ plan_for(const FlowStepKey *key)
 static FlowPlan *
 plan_to_record(const FlowItem *item, FlowFailure *failure)
 {
-	FlowPlan   *plan = plan_for(&item->key);
+	FlowPlan   *plan = FlowRedoPlanFor(&item->key);
 
 	plan->failure = failure;
 	plan->failed_attempt = item->attempt;

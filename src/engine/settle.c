@@ -52,6 +52,11 @@ FlowSettleItem(FlowItem *item, FlowChanges *changes)
 		start_run(item, changes);
 		return;
 	}
+	if (item->status == FLOW_STEP_HELD)
+	{
+		FlowRowsAdd(&changes->holds, &item->tid);
+		return;
+	}
 	if (item->failure != NULL)
 	{
 		if (run->failing && item->status == FLOW_STEP_SLEEPING)
@@ -325,7 +330,8 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 		FlowItem	foreign;
 
 		mine++;
-		if (item != NULL && item->status != FLOW_STEP_READY)
+		if (item != NULL && item->status != FLOW_STEP_READY &&
+			item->status != FLOW_STEP_HELD)
 			continue;			/* settled already */
 		if (task->key.step_no == FLOW_STEP_RUN && run->status != FLOW_RUN_RUNNING)
 			continue;			/* a paused run keeps it */

@@ -64,6 +64,7 @@ static double steps_per_entry = 1;
 
 static void note_expansion(int entries, int steps);
 static FlowTake choose(const FlowReady *next, int taken, void *arg);
+static bool is_first(const FlowReady *entry);
 static FlowPlan *make_plan(const FlowReady *entries, int n);
 static int	compare_keys(const void *a, const void *b);
 static void release(FlowBatch *batch);
@@ -78,6 +79,7 @@ FlowBatchRun(int lane)
 	FlowReady	entries[FLOW_BATCH_MAX_STEPS];
 	Room		room;
 	FlowBatch	batch;
+	FlowPlan   *plan;
 	int			n;
 
 	unpark_due(lane);
@@ -93,7 +95,9 @@ FlowBatchRun(int lane)
 	batch.plan_context = CurrentMemoryContext;
 	batch.lane = lane;
 	batch.release = release;
-	FlowBatchDo(&batch, make_plan(entries, n));
+	plan = make_plan(entries, n);
+	plan->alone = plan->careful = n == 1 && is_first(&entries[0]);
+	FlowBatchDo(&batch, plan);
 	note_expansion(n - batch.n_left, batch.n_done);
 	give_back(lane, batch.left, list_length(batch.left) - 1);
 	park(lane, batch.unclaimed);
@@ -148,6 +152,15 @@ choose(const FlowReady *next, int taken, void *arg)
 	if (average.penalty > 0 || taken + 1 >= room->steps)
 		return FLOW_TAKE_LAST;
 	return FLOW_TAKE;
+}
+
+/* The first of its step on a server that has been promoted */
+static bool
+is_first(const FlowReady *entry)
+{
+	return FlowDatabaseIsPromoted(MyDatabaseId) &&
+		entry->key.step_no != FLOW_STEP_RUN &&
+		FlowAverageGet(entry->definition_id, entry->key.step_no).runs == 0;
 }
 
 /* The queue may hold an entry twice, the plan may not. */

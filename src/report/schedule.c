@@ -28,6 +28,7 @@
 #include "catalog/cat_schedule.h"
 #include "catalog/cat_workflow.h"
 #include "define/access.h"
+#include "define/workflow.h"
 #include "flow.h"
 #include "report/cron.h"
 #include "report/schedule.h"
@@ -82,7 +83,7 @@ FlowScheduleCreate(const FlowScheduleSpec *spec)
 	old = lock_schedule(spec->name);
 	if (old != NULL)
 		check_same_owner(spec->name, old->owner);
-	schedule.job_id = FlowCronSchedule(psprintf(JOB_PREFIX "%s", spec->name),
+	schedule.job_id = FlowCronSchedule(FlowScheduleJobName(spec->name),
 									   spec->cron,
 									   fire_command(install, spec->name));
 
@@ -92,6 +93,12 @@ FlowScheduleCreate(const FlowScheduleSpec *spec)
 	if (!stored)				/* another role was quicker */
 		check_same_owner(spec->name, InvalidOid);
 	return schedule.job_id;
+}
+
+char *
+FlowScheduleJobName(const char *schedule)
+{
+	return psprintf(JOB_PREFIX "%s", schedule);
 }
 
 static void
@@ -182,10 +189,7 @@ find_workflow(const char *name)
 {
 	FlowWorkflow workflow;
 
-	if (!FlowWorkflowLoad(name, &workflow))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("workflow \"%s\" does not exist", name)));
+	FlowWorkflowRequire(name, &workflow);
 	if (!FlowAccessIsMember(workflow.owner) &&
 		!FlowWorkflowHasGrant(workflow.id, "start"))
 		ereport(ERROR,
@@ -232,7 +236,7 @@ FlowScheduleDrop(const char *name)
 		return false;
 	if (!superuser())
 		check_same_owner(name, schedule->owner);
-	FlowCronUnschedule(schedule->job_id);
+	FlowCronUnschedule(schedule->job_id, FlowScheduleJobName(name));
 	FlowIdentityRaise(&saved);
 	FlowScheduleDelete(name);
 	FlowIdentityRestore(&saved);

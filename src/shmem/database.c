@@ -370,6 +370,50 @@ FlowDatabaseSetNoSlot(Oid database, bool no_slot)
 	LWLockRelease(FlowShmemLock());
 }
 
+bool
+FlowDatabaseIsWatched(Oid database)
+{
+	FlowDatabaseInfo info;
+
+	return FlowDatabaseGet(database, &info) && info.watched;
+}
+
+void
+FlowDatabaseSetWatched(Oid database, bool watched)
+{
+	DatabaseSlot *slot;
+
+	if (!FlowShmemIsAvailable())
+		return;
+	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
+	slot = find(database);
+	if (slot != NULL)
+		slot->info.watched = watched;
+	LWLockRelease(FlowShmemLock());
+}
+
+bool
+FlowDatabaseIsPromoted(Oid database)
+{
+	FlowDatabaseInfo info;
+
+	return FlowDatabaseGet(database, &info) && info.promoted;
+}
+
+void
+FlowDatabaseSetPromoted(Oid database)
+{
+	DatabaseSlot *slot;
+
+	if (!FlowShmemIsAvailable())
+		return;
+	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
+	slot = find(database);
+	if (slot != NULL)
+		slot->info.promoted = true;
+	LWLockRelease(FlowShmemLock());
+}
+
 void
 FlowDatabaseNotePrepared(Oid database)
 {

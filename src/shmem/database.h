@@ -43,6 +43,9 @@ typedef struct FlowDatabaseInfo
 	TimestampTz let_go_until;	/* no process of ours may start before */
 	int64		emitted;		/* highest event id announced; 0: unknown */
 	int			wanted;			/* roles that could work and have no worker */
+	bool		watched;		/* something is under suspicion */
+	bool		promoted;		/* the server was, since this database was
+								 * worked in */
 	bool		no_slot;		/* a worker found no place in the server */
 	int			prepared;		/* transactions prepared with something to
 								 * announce; after a start, as many as there
@@ -91,6 +94,15 @@ extern void FlowDatabaseSetEmitted(Oid database, int64 id);
 extern void FlowDatabaseSetWanted(Oid database, int wanted);
 extern void FlowDatabaseSetNoSlot(Oid database, bool no_slot);
 extern int	FlowDatabaseWanted(void);
+
+/*
+ * Whether steps have to be looked up among those that ran in a crash; whether
+ * the first of each is to be run with care.
+ */
+extern bool FlowDatabaseIsWatched(Oid database);
+extern void FlowDatabaseSetWatched(Oid database, bool watched);
+extern bool FlowDatabaseIsPromoted(Oid database);
+extern void FlowDatabaseSetPromoted(Oid database);
 
 /* The launcher's side.  No state is set while a scheduler is attached. */
 extern void FlowDatabaseLauncherAttach(void);

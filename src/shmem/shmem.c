@@ -23,6 +23,7 @@
 #include "shmem/average.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
+#include "shmem/recorder.h"
 #include "shmem/ring.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
@@ -30,7 +31,7 @@
 #include "shmem/waiters.h"
 
 /* To be raised when a structure changes its meaning but not its size */
-#define LAYOUT_VERSION	2
+#define LAYOUT_VERSION	3
 
 #define TRANCHE_NAME	"flow"
 
@@ -48,6 +49,7 @@ static const Part parts[] = {
 	{"ring", FlowRingShmemSize, FlowRingShmemInit},
 	{"waiters", FlowWaitersShmemSize, FlowWaitersShmemInit},
 	{"average", FlowAverageShmemSize, FlowAverageShmemInit},
+	{"recorder", FlowRecorderShmemSize, FlowRecorderShmemInit},
 #ifdef FLOW_TEST
 	{"test points", FlowTestShmemSize, FlowTestShmemInit},
 #endif

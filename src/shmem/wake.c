@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 
 #include "shmem/database.h"
+#include "shmem/recorder.h"
 #include "shmem/ring.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
@@ -72,7 +73,9 @@ typedef struct Level
 	int			nest;
 	bool		has_ready;
 	bool		events;
+	bool		sweep;
 	bool		installed;
+	bool		released;
 	RoleNotes  *roles;
 	Notes		dues;
 	Notes		ended;
@@ -189,10 +192,24 @@ FlowWakeNoteEvents(void)
 }
 
 void
+FlowWakeNoteSweep(void)
+{
+	if (is_wanted())
+		current_level()->sweep = true;
+}
+
+void
 FlowWakeNoteInstalled(void)
 {
 	if (is_wanted())
 		current_level()->installed = true;
+}
+
+void
+FlowWakeNoteReleased(void)
+{
+	if (is_wanted())
+		current_level()->released = true;
 }
 
 bool
@@ -295,7 +312,9 @@ merge(Level *inner)
 	}
 	outer->has_ready |= inner->has_ready;
 	outer->events |= inner->events;
+	outer->sweep |= inner->sweep;
 	outer->installed |= inner->installed;
+	outer->released |= inner->released;
 	merge_roles(outer, inner);
 	append(&outer->dues, &inner->dues);
 	append(&outer->ended, &inner->ended);
@@ -445,6 +464,9 @@ send_all(const Level *level)
 {
 	uint32		ask = level->events ? FLOW_ASK_EMIT : 0;
 
+	if (level->sweep)
+		ask |= FLOW_ASK_SWEEP;
+
 	for (const Note *note = level->cancels.first; note; note = note->next)
 		FlowSlotCancelRun(note->u.run.run_id, note->u.run.epoch);
 	for (int i = 0; i < outgoing.n_parcels; i++)
@@ -460,6 +482,11 @@ send_all(const Level *level)
 		FlowDatabaseAsk(MyDatabaseId, ask);
 	if (level->installed)
 		FlowDatabaseProbe(MyDatabaseId);
+	if (level->released)
+	{
+		FlowRecorderRelease();
+		FlowDatabaseWakeLauncher();
+	}
 }
 
 /* Returns what the scheduler has to be asked for. */

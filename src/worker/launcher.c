@@ -41,9 +41,11 @@
 #include "guc.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
+#include "shmem/recorder.h"
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"
 #include "worker/launcher.h"
+#include "worker/repair.h"
 #include "worker/scheduler.h"
 
 #define LAUNCHER_RESTART		1	/* s until the postmaster restarts it */
@@ -132,6 +134,8 @@ FlowLauncherMain(Datum main_arg)
 			discovered = true;
 		}
 		if (FlowEnabled)
+			wake = FlowRepairHeldUntil();
+		if (FlowEnabled && wake == 0)
 			wake = serve();
 		MemoryContextSwitchTo(scratch);
 		MemoryContextReset(scratch);
@@ -160,6 +164,7 @@ begin(void)
 	entries = hash_create("flow databases", 32, &control,
 						  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	FlowSlotAttach(FLOW_PROCESS_LAUNCHER, InvalidOid, InvalidOid);
+	FlowRecorderAttach(InvalidOid);
 	FlowDatabaseLauncherAttach();
 }
 

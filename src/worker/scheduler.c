@@ -40,10 +40,12 @@
 #include "guc.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
+#include "shmem/recorder.h"
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"
 #include "worker/emit.h"
 #include "worker/refill.h"
+#include "worker/repair.h"
 #include "worker/scheduler.h"
 #include "worker/staff.h"
 #include "worker/timer.h"
@@ -169,6 +171,7 @@ begin(Oid database)
 					PGC_S_SESSION);
 	FLOW_TEST_POINT("scheduler-start");
 	FlowSlotAttach(FLOW_PROCESS_SCHEDULER, MyDatabaseId, GetUserId());
+	FlowRecorderAttach(MyDatabaseId);
 	FlowDatabaseAttach(MyDatabaseId);
 	FlowStaffReset();
 	active_at = GetCurrentTimestamp();
@@ -251,6 +254,8 @@ work(uint32 asked, TimestampTz now)
 	if (asked != 0)
 		busy_at = now;
 
+	if (!FlowRepairRun(mode != FLOW_REFILL_OVERFLOWN))
+		return;
 	if (mode != FLOW_REFILL_OVERFLOWN || asked & FLOW_ASK_REFILL ||
 		FlowRefillNext() != DT_NOEND)
 		FlowRefillRun(mode);
@@ -399,7 +404,9 @@ transact(const char *doing, FlowSchedulerBody body, void *arg, bool *present)
 	ErrorData  *error;
 
 	pgstat_report_activity(STATE_RUNNING, doing);
+	FlowRecorderBegin();
 	error = FlowGuardRun(FLOW_GUARD_TRANSACTION, transaction_body, &transaction);
+	FlowRecorderEnd(false);
 	if (transaction.absent)
 		is_absent = true;
 	if (transaction.changed)

@@ -36,6 +36,7 @@
 #include "guc.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
+#include "shmem/recorder.h"
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
@@ -196,6 +197,7 @@ attach(void)
 										get_database_name(MyDatabaseId));
 	CommitTransactionCommand();
 	FlowSlotAttach(FLOW_PROCESS_WORKER, MyDatabaseId, worker_args.role);
+	FlowRecorderAttach(MyDatabaseId);
 	FlowQueueWorkerAttach(worker_lane);
 	FlowWakeSetOwnLane(worker_lane);
 	worker_attached = true;

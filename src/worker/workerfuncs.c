@@ -17,6 +17,7 @@
 
 #include "guc.h"
 #include "shmem/database.h"
+#include "shmem/recorder.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
 #include "shmem/wake.h"
@@ -27,6 +28,7 @@ PG_FUNCTION_INFO_V1(flow_installed);
 PG_FUNCTION_INFO_V1(flow_processes);
 PG_FUNCTION_INFO_V1(flow_no_worker_slot);
 PG_FUNCTION_INFO_V1(flow_database_included);
+PG_FUNCTION_INFO_V1(flow_held_until);
 
 static const char *const process_type_names[] = {
 	[FLOW_PROCESS_LAUNCHER] = "launcher",
@@ -114,4 +116,14 @@ Datum
 flow_database_included(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(FlowGucIncludesDatabase(get_database_name(MyDatabaseId)));
+}
+
+Datum
+flow_held_until(PG_FUNCTION_ARGS)
+{
+	TimestampTz until = FlowRecorderHeldUntil();
+
+	if (until <= GetCurrentTimestamp())
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(until);
 }
