@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 
 #include "base/identity.h"
+#include "base/install.h"
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_task.h"
 #include "engine/claim.h"
@@ -39,6 +40,8 @@ FlowClaimKeys(FlowBatch *batch)
 	int			n;
 
 	FLOW_TEST_POINT("claim-begin");
+	if (FlowInstallGet() == NULL)
+		return;					/* dropped since they were queued */
 	FlowIdentityRaise(&identity);
 	n = FlowTaskClaim(plan->keys, plan->n_keys, owner, &rows);
 	if (n < plan->n_keys)

@@ -52,6 +52,8 @@ static const char *const points[] = {
 	"push-end",					/* everybody is */
 	"record-begin",				/* before a failed attempt is recorded */
 	"refill-read",				/* before ready steps are read */
+	"repair-store",				/* what ran in a crash is written, not committed */
+	"repair-stored",			/* it is, but the recorder does not know */
 	"scheduler-leave",			/* it has decided to end */
 	"scheduler-start",			/* before it says that it is there */
 	"staff-start",				/* before a worker is registered */

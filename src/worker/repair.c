@@ -26,6 +26,7 @@
 #include "catalog/cat_crash.h"
 #include "shmem/database.h"
 #include "shmem/recorder.h"
+#include "shmem/testpoint.h"
 #include "worker/repair.h"
 #include "worker/scheduler.h"
 
@@ -77,6 +78,7 @@ store_pages(bool *found)
 		if (!FlowSchedulerTransact("store what ran in a crash", store_body, repair))
 			return false;
 		report(repair);
+		FLOW_TEST_POINT("repair-stored");
 		FlowRecorderFree(page);
 		*found = true;
 	}
@@ -101,6 +103,7 @@ store_body(int64 home, void *arg)
 	}
 	FlowCrashInsert(home, keys, definitions, charged, repair->n);
 	ForceSyncCommit();
+	FLOW_TEST_POINT("repair-store");
 }
 
 static void

@@ -50,7 +50,7 @@ my %answers = (return => qr/^(\d+) \1$/, skip => qr/^\d+ ?$/, error => qr/^\d+ E
 foreach my $conflict (sort keys %answers)
 {
 	$key++;
-	arm($node, 'execute-begin', 'wait', process => 'worker');
+	arm($node, 'execute-begin', 'wait', process => 'worker', times => undef);
 	arm($node, 'start-key', 'wait', times => 2);
 	my @clients = map { client($node, "SELECT flow_start('one', key => '$key', on_conflict => '$conflict')") } 1 .. 2;
 	wait_at($node, 'start-key', 2);
