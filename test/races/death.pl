@@ -38,6 +38,7 @@ sub ended_well
 # How to make a process come to a point that work alone does not bring it to
 my $new_scheduler = q{SELECT pg_terminate_backend(pid) FROM flow.activity WHERE type = 'scheduler'};
 my $new_workers = q{SELECT pg_terminate_backend(pid) FROM flow.activity WHERE type = 'worker'};
+my $suspect = q{SELECT test.arm('execute-begin', 'fatal', process => 'worker')};
 my @points = (
 	[ 'worker', 'take-popped' ],
 	[ 'worker', 'claim-begin' ],
@@ -55,6 +56,8 @@ my @points = (
 	[ 'scheduler', 'timer-fired' ],
 	[ 'scheduler', 'push-begin' ],
 	[ 'scheduler', 'emit-send' ],
+	[ 'scheduler', 'repair-store', $suspect ],
+	[ 'scheduler', 'repair-stored', $suspect ],
 	[ 'scheduler', 'staff-start', $new_workers ],
 	[ 'scheduler', 'refill-read', $new_scheduler ],
 	[ 'scheduler', 'scheduler-start', $new_scheduler ],

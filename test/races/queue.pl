@@ -114,17 +114,20 @@ completed_once($run, 'a b', 'put aside by a worker that ended');
 
 # A worker that stands just before its end: idle for too long, but its lane gets
 # an entry now; there is no place for another worker
-$node->safe_psql('postgres', 'ALTER SYSTEM SET flow.worker_idle_timeout = 1');
 workers($node, 1);
-arm($node, 'worker-retire', 'wait');
+$run = start('two');
+ends_as($node, $run, 'completed');
+arm($node, 'worker-retire', 'wait', times => 2);
+$node->safe_psql('postgres', 'ALTER SYSTEM SET flow.worker_idle_timeout = 1');
+$node->reload;
 wait_at($node, 'worker-retire', 1, 'an idle worker retires');
 $run = start('two');
 is(value($node, q{SELECT test.waiting('worker-retire')}), 1, 'a run starts meanwhile');
-completed_once($run, 'a b', 'a worker that retires');
+release($node, 'worker-retire');
+ends_as($node, $run, 'completed', '... and completes');
 
 # ... the same, and it dies in a FATAL error instead
-arm($node, 'worker-retire', 'wait');
-wait_at($node, 'worker-retire', 1, 'another retires');
+wait_at($node, 'worker-retire', 1, 'the next worker retires');
 $run = start('two');
 is(value($node, q{SELECT pg_terminate_backend((test.waiters('worker-retire'))[1])}), 't', '... and is ended');
 completed_once($run, 'a b', 'a worker that dies as it retires');
