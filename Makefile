@@ -18,6 +18,7 @@ OBJS = \
 # base: building blocks that know nothing about workflows
 OBJS += \
 	src/base/guard.o \
+	src/base/held.o \
 	src/base/identity.o \
 	src/base/insert.o \
 	src/base/install.o \
@@ -77,6 +78,7 @@ OBJS += \
 	src/engine/drain.o \
 	src/engine/execute.o \
 	src/engine/flush.o \
+	src/engine/isolated.o \
 	src/engine/kinds/kind.o \
 	src/engine/kinds/sql.o \
 	src/engine/ready.o \
@@ -148,6 +150,7 @@ ISOLATION = \
 	drop_define \
 	fail_running \
 	pause_complete \
+	release_twice \
 	retry_running \
 	start_rollback \
 	start_same_key

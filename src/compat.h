@@ -66,6 +66,15 @@
 	ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL)
 #endif
 
+/* Since 16 an update tells which indexes need the new tuple. */
+#if PG_VERSION_NUM >= 160000
+#define FlowUpdateIndexes	TU_UpdateIndexes
+#define FlowUpdatesIndexes(update)	((update) == TU_All)
+#else
+#define FlowUpdateIndexes	bool
+#define FlowUpdatesIndexes(update)	(update)
+#endif
+
 /*
  * Its header, libpq/libpq.h, needs those of Kerberos, which an installation
  * that compiles extensions need not have.

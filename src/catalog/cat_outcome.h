@@ -26,6 +26,7 @@ typedef struct FlowOutcomeRow
 	Datum		error;
 	bool		has_error;
 	const char *reason;
+	int32		worker;			/* process that ran it; 0: this one */
 } FlowOutcomeRow;
 
 typedef struct FlowAttemptRow
@@ -41,6 +42,10 @@ typedef struct FlowAttemptRow
 	const char *context;
 	TimestampTz next_at;		/* DT_NOBEGIN: none */
 } FlowAttemptRow;
+
+/* The outputs of all completed steps of a run: list of FlowOutcomeRow *, of
+ * which only key and output are set. */
+extern List *FlowOutcomeOutputs(int64 run_id);
 
 extern void FlowOutcomeInsert(const FlowOutcomeRow *rows, int n);
 extern void FlowAttemptInsert(const FlowAttemptRow *rows, int n);

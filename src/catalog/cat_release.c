@@ -25,11 +25,11 @@
 #define SCOPE_ARGS	4
 #define SCOPE_TYPES	{INT8OID, OIDOID, INT4OID, OIDOID}
 
-/* The role of a row's owner_name, as column id, and whether it may be taken */
-#define OWNER_OF(row) \
+/* The role of a name, as column id of o, and whether it may be taken */
+#define ROLE_OF(name) \
 	" LATERAL (SELECT COALESCE((SELECT a.oid FROM pg_catalog.pg_roles a" \
-	" WHERE a.rolname = " row ".owner_name), NULLIF($4, 0::pg_catalog.oid))" \
-	" OFFSET 0) AS o(id)"
+	" WHERE a.rolname = " name "), NULLIF($4, 0::pg_catalog.oid)) OFFSET 0) AS o(id)"
+#define OWNER_OF(row)	ROLE_OF(row ".owner_name")
 #define MAY_TAKE \
 	" o.id IS NOT NULL AND pg_catalog.pg_has_role($2, o.id, 'USAGE')"
 
@@ -83,17 +83,28 @@ static FlowStatement take_grants = {
 	.argtypes = {INT4ARRAYOID}
 };
 
-/* Who started a run may be gone: then nobody did, who could be here */
+/*
+ * Before the workflows are: a run that has the owner of its workflow goes by
+ * the name that the workflow has for it, which follows when a role is renamed.
+ * Who started it may be gone: then it was nobody who is here.  Look-ups are
+ * subqueries where a join could be planned as a scan of one table per row of
+ * the other.
+ */
 static FlowStatement take_runs = {
 	.sql = "WITH u AS (UPDATE flow_internal.run r"
-	" SET home = $1, owner = n.owner, started_by = n.started_by"
-	" FROM (SELECT i.id, o.id AS owner, COALESCE((SELECT s.oid"
+	" SET home = $1, owner = n.owner, owner_name = n.owner_name,"
+	"  started_by = n.started_by, origin = NULLIF(COALESCE(r.origin, r.home), $1)"
+	" FROM (SELECT i.id, m.name AS owner_name, o.id AS owner, COALESCE((SELECT s.oid"
 	"  FROM pg_catalog.pg_roles s WHERE s.rolname = i.started_by_name), 0) AS started_by"
-	"  FROM flow_internal.run i," OWNER_OF("i")
-	"  WHERE i.home <> $1 AND" MAY_TAKE ") n"
-	" WHERE r.id = n.id AND ($3 = 0 OR r.workflow_id = $3) AND r.home <> $1"
-	" AND EXISTS (SELECT FROM flow_internal.workflow w"
-	"  WHERE w.id = r.workflow_id AND w.home = $1)"
+	"  FROM flow_internal.run i,"
+	"  LATERAL (SELECT w.home, w.owner, w.owner_name FROM flow_internal.workflow w"
+	"   WHERE w.id = i.workflow_id OFFSET 0) w,"
+	"  LATERAL (SELECT CASE WHEN w.home = i.home AND w.owner = i.owner"
+	"   THEN w.owner_name ELSE i.owner_name END OFFSET 0) AS m(name),"
+	ROLE_OF("m.name")
+	"  WHERE i.home <> $1 AND ($3 = 0 OR i.workflow_id = $3) AND" MAY_TAKE
+	"  AND (w.home = $1 OR EXISTS (SELECT FROM" OWNER_OF("w") " WHERE" MAY_TAKE "))) n"
+	" WHERE r.id = n.id AND r.home <> $1"
 	" RETURNING r.status)"
 	" SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER"
 	" (WHERE u.status NOT IN ('completed', 'failed', 'cancelled')) FROM u",
@@ -104,9 +115,10 @@ static FlowStatement take_runs = {
 
 /* No task is taken whose run is not, and none is left whose run is. */
 static FlowStatement take_tasks = {
-	.sql = "UPDATE flow_internal.task t SET home = $1, owner = r.owner"
-	" FROM flow_internal.run r"
-	" WHERE r.id = t.run_id AND r.home = $1 AND t.home <> $1",
+	.sql = "UPDATE flow_internal.task t SET home = $1,"
+	" owner = (SELECT r.owner FROM flow_internal.run r WHERE r.id = t.run_id)"
+	" WHERE t.home <> $1"
+	" AND (SELECT r.home FROM flow_internal.run r WHERE r.id = t.run_id) = $1",
 	.expect = SPI_OK_UPDATE,
 	.nargs = 1,
 	.argtypes = {INT8OID}
@@ -138,6 +150,44 @@ static FlowStatement is_held = {
 	.argtypes = {INT8OID, INT8OID}
 };
 
+/* Whoever has such a row locked is no reason to wait. */
+#define RENAMED(table, home, role, name) \
+	"UPDATE flow_internal." table " t SET " name " = a.rolname" \
+	" FROM pg_catalog.pg_roles a WHERE a.oid = t." role " AND a.rolname <> t." name \
+	" AND t.ctid = ANY (ARRAY(SELECT i.ctid FROM flow_internal." table " i," \
+	" pg_catalog.pg_roles b WHERE b.oid = i." role " AND b.rolname <> i." name home \
+	" FOR NO KEY UPDATE OF i SKIP LOCKED))"
+
+static FlowStatement renamed[] = {
+	{
+		.sql = RENAMED("workflow", " AND i.home = $1", "owner", "owner_name"),
+		.expect = SPI_OK_UPDATE,
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	},
+	{
+		.sql = RENAMED("schedule", " AND i.home = $1", "owner", "owner_name"),
+		.expect = SPI_OK_UPDATE,
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	},
+	{
+		.sql = RENAMED("workflow_grant", " AND EXISTS (SELECT FROM"
+					   " flow_internal.workflow w WHERE w.id = i.workflow_id AND w.home = $1)",
+					   "role", "role_name"),
+		.expect = SPI_OK_UPDATE,
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	}
+};
+
+static FlowStatement origin_of = {
+	.sql = "SELECT COALESCE(origin, home) FROM flow_internal.run WHERE id = $1",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {INT8OID}
+};
+
 static void release(Datum *scope, FlowReleased *done, MemoryContext caller);
 static Datum take(Datum *scope, FlowReleased *done);
 static void regrant(Datum workflows, FlowReleased *done, MemoryContext caller);
@@ -162,17 +212,19 @@ FlowReleaseRows(const FlowReleaseScope *scope, FlowReleased *done)
 	SPI_finish();
 }
 
-/* Connected and raised, in the order in which rows depend on each other */
+/* Connected and raised */
 static void
 release(Datum *scope, FlowReleased *done, MemoryContext caller)
 {
-	regrant(take(scope, done), done, caller);
+	FlowStatementExecute(&lock_workflows, scope, NULL);
+	SPI_freetuptable(SPI_tuptable);
 
 	FlowStatementExecute(&take_runs, scope, NULL);
 	done->runs = FlowRowInt64(SPI_tuptable->vals[0], 1);
 	done->unfinished = FlowRowInt64(SPI_tuptable->vals[0], 2);
 	SPI_freetuptable(SPI_tuptable);
 
+	regrant(take(scope, done), done, caller);
 	FlowStatementExecute(&take_tasks, scope, NULL);
 	done->schedules = (int64) FlowStatementExecute(&take_schedules, scope, NULL);
 }
@@ -181,14 +233,9 @@ release(Datum *scope, FlowReleased *done, MemoryContext caller)
 static Datum
 take(Datum *scope, FlowReleased *done)
 {
-	uint64		n;
-	Datum	   *ids;
+	uint64		n = FlowStatementExecute(&take_workflows, scope, NULL);
+	Datum	   *ids = palloc(sizeof(Datum) * Max(n, 1));
 
-	FlowStatementExecute(&lock_workflows, scope, NULL);
-	SPI_freetuptable(SPI_tuptable);
-
-	n = FlowStatementExecute(&take_workflows, scope, NULL);
-	ids = palloc(sizeof(Datum) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
 		ids[i] = Int32GetDatum(FlowRowInt32(SPI_tuptable->vals[i], 1));
 	SPI_freetuptable(SPI_tuptable);
@@ -212,6 +259,15 @@ regrant(Datum workflows, FlowReleased *done, MemoryContext caller)
 	}
 	SPI_freetuptable(SPI_tuptable);
 	FlowStatementExecute(&take_grants, values, NULL);
+}
+
+void
+FlowReleaseFollowNames(int64 home)
+{
+	Datum		values[] = {Int64GetDatum(home)};
+
+	for (int i = 0; i < lengthof(renamed); i++)
+		FlowStatementExecute(&renamed[i], values, NULL);
 }
 
 char *
@@ -255,4 +311,21 @@ FlowReleaseIsHeld(int64 run_id)
 	FlowIdentityRestore(&identity);
 	SPI_finish();
 	return held;
+}
+
+int64
+FlowReleaseOrigin(int64 run_id)
+{
+	Datum		values[] = {Int64GetDatum(run_id)};
+	int64		origin = FlowInstallRequire()->home;
+	FlowIdentity identity;
+
+	SPI_connect();
+	FlowIdentityRaise(&identity);
+	if (FlowStatementRead(&origin_of, values, NULL) > 0)
+		origin = FlowRowInt64(SPI_tuptable->vals[0], 1);
+	SPI_freetuptable(SPI_tuptable);
+	FlowIdentityRestore(&identity);
+	SPI_finish();
+	return origin;
 }

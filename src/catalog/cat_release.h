@@ -32,11 +32,17 @@ typedef struct FlowReleased
 
 /*
  * Makes rows of other homes rows of this one, with all their roles looked up
- * by name: workflows with their grants, then the runs of workflows that are of
- * this home now, with their tasks, then schedules.  Ready tasks are not
- * announced.
+ * by name: workflows with their grants, the runs of workflows that are of this
+ * home then, with their tasks, and schedules.  Ready tasks are not announced.
  */
 extern void FlowReleaseRows(const FlowReleaseScope *scope, FlowReleased *done);
+
+/*
+ * Stores the present names of roles that have been renamed, so that they are
+ * right in the next dump; those in runs are read from their workflow.  Unlike the
+ * others this one needs SPI and the raised identity.
+ */
+extern void FlowReleaseFollowNames(int64 home);
 
 /*
  * The name of the owner of the workflow of that name, if it is one of another
@@ -46,5 +52,8 @@ extern char *FlowReleaseHeldOwner(const char *workflow);
 
 /* True if that run is of another home. */
 extern bool FlowReleaseIsHeld(int64 run_id);
+
+/* The home that a run was started in, as the active snapshot sees it. */
+extern int64 FlowReleaseOrigin(int64 run_id);
 
 #endif							/* FLOW_CAT_RELEASE_H */

@@ -26,6 +26,7 @@
 #include "engine/context.h"
 #include "engine/execute.h"
 #include "engine/flush.h"
+#include "engine/isolated.h"
 #include "engine/ready.h"
 #include "engine/redo.h"
 #include "engine/retry.h"
@@ -41,6 +42,8 @@
 
 static void stand_back(FlowBatch *batch);
 static void forget_cancel(FlowBatch *batch);
+static ErrorData *attempt(FlowBatch *batch, FlowGuardScope scope,
+						  FlowGuardBody body);
 static void reset_try(FlowBatch *batch);
 static void do_try(void *arg);
 static void run_items(FlowBatch *batch);
@@ -70,10 +73,16 @@ FlowBatchDo(FlowBatch *batch, FlowPlan *plan)
 		if (batch->plan->repeats > 1)
 			stand_back(batch);
 		error = FlowBatchTry(batch);
+		if (error == NULL && batch->isolated != NULL)
+		{
+			error = attempt(batch, FlowIsolatedScope(batch), FlowIsolatedRun);
+			if (error != NULL)
+				FlowIsolatedCharge(batch, error);
+		}
 		if (error != NULL)
 			plans = FlowRedoPlans(batch, error, plans);
 		else
-			plans = FlowSuspectPlans(batch, plans);
+			plans = FlowSuspectPlans(batch, FlowIsolatedPlans(batch, plans));
 		if (plans != NIL && batch->release != NULL)
 			batch->release(batch);
 		MemoryContextDelete(batch->context);
@@ -113,11 +122,18 @@ forget_cancel(FlowBatch *batch)
 ErrorData *
 FlowBatchTry(FlowBatch *batch)
 {
+	reset_try(batch);
+	return attempt(batch, batch->scope, do_try);
+}
+
+/* Whatever becomes of it, the session is clean after it. */
+static ErrorData *
+attempt(FlowBatch *batch, FlowGuardScope scope, FlowGuardBody body)
+{
 	ErrorData  *error;
 
-	reset_try(batch);
 	FlowRecorderBegin();
-	error = FlowGuardRun(batch->scope, do_try, batch);
+	error = FlowGuardRun(scope, body, batch);
 	FlowRecorderEnd(error == NULL && batch->n_settled > 0);
 	if (error != NULL)
 	{
@@ -140,6 +156,7 @@ reset_try(FlowBatch *batch)
 	batch->inlined = NIL;
 	batch->controls = NIL;
 	batch->current = NULL;
+	batch->isolated = NULL;
 	batch->n_claimed = 0;
 	batch->n_executed = 0;
 	batch->ends = false;
@@ -167,7 +184,8 @@ do_try(void *arg)
 	else
 		run_items(batch);
 	AtEOXact_GUC(false, nest);
-	FlowFlush(batch);
+	if (!FlowIsolatedPrepare(batch))
+		FlowFlush(batch);
 }
 
 static void
@@ -201,7 +219,8 @@ next_item(FlowBatch *batch, int *next)
 	{
 		FlowItem   *item = list_nth(batch->items, (*next)++);
 
-		if (item->step == NULL || item->status != FLOW_STEP_READY || item->apart)
+		if (item->step == NULL || item->status != FLOW_STEP_READY ||
+			item->apart || FlowIsolatedIs(item))
 			continue;
 		if (item->step->batch || batch->n_executed == 0)
 			return item;
@@ -326,7 +345,7 @@ record_failure(FlowBatch *batch)
 		FlowItem   *item = lfirst(cell);
 
 		if (item->step == NULL || FlowRunStatusIsFinal(item->run->status) ||
-			item->attempt != plan->failed_attempt)
+			item->attempt != plan->failed_attempt || item->ended)
 			continue;
 		item->failure = plan->failure;
 		item->started_at = plan->failed_start;

@@ -63,7 +63,9 @@ typedef struct FlowRunRef
 	struct FlowItem **items;	/* by step number: those of this batch */
 	Datum	   *outputs;		/* by step number: outputs read so far */
 	uint8	   *outputs_state;	/* 0 not read, 1 value, 2 null */
-	List	   *data;			/* of FlowDatum */
+	List	   *data;			/* of FlowDatum: set by this batch */
+	List	   *known_data;		/* of FlowDataRow: all there was; for a step
+								 * that must not read the tables */
 
 	/* the flush's */
 	bool		locked;
@@ -86,6 +88,9 @@ typedef struct FlowItem
 	bool		executed;		/* its SQL has run in this transaction */
 	bool		apart;			/* under suspicion: not to be run along with
 								 * others */
+	bool		ended;			/* ... has run in an earlier one, and is
+								 * committed (isolated.c) */
+	int32		worker;			/* ... by this process */
 	FlowStepStatus status;		/* ready: not run; completed, failed,
 								 * sleeping, cancelled, skipped */
 	TimestampTz started_at;
@@ -142,6 +147,8 @@ typedef struct FlowBatch
 	List	   *suspects;		/* of FlowCrashRow: steps of its runs */
 	List	   *suspect_steps;	/* of FlowCrashCount: of its definitions */
 	FlowItem   *current;		/* being executed */
+	FlowItem   *isolated;		/* was prepared for a transaction of its own
+								 * isolation level */
 	int			n_claimed;
 	int			n_executed;
 	bool		ends;			/* commit after this step */
@@ -155,6 +162,7 @@ typedef struct FlowBatch
 	List	   *apart;			/* of FlowStepKey *: to be run with care */
 	List	   *unclaimed;		/* of FlowReady *: ready, but locked */
 	List	   *left;			/* of FlowReady *: claimed, and not run */
+	List	   *passed;			/* of FlowStepKey *: not to be run by a client */
 	int			n_left;			/* all of those, given back or not */
 	int			n_done;			/* attempts that were recorded */
 	int			n_settled;		/* the same, and tasks ended otherwise */

@@ -57,7 +57,7 @@ void
 FlowChangesWrite(FlowChanges *changes)
 {
 	FlowTaskDelete((ItemPointerData *) changes->deletes.rows, changes->deletes.n);
-	FlowTaskHold((ItemPointerData *) changes->holds.rows, changes->holds.n);
+	FlowTaskHoldBack((ItemPointerData *) changes->holds.rows, changes->holds.n);
 	FlowOutcomeInsert((FlowOutcomeRow *) changes->outcomes.rows,
 					  changes->outcomes.n);
 	FlowAttemptInsert((FlowAttemptRow *) changes->attempts.rows,

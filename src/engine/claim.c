@@ -18,6 +18,7 @@
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_task.h"
 #include "engine/claim.h"
+#include "engine/isolated.h"
 #include "shmem/testpoint.h"
 
 static void add_item(FlowBatch *batch, const FlowTaskRow *row);
@@ -61,7 +62,8 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	FlowRunRef *run;
 
 	if (batch->plan->failure == NULL &&
-		(row->run_status == FLOW_RUN_PAUSED || row->run_status == FLOW_RUN_HELD))
+		((row->run_status == FLOW_RUN_PAUSED && !row->ended) ||
+		 row->run_status == FLOW_RUN_HELD))
 		return;					/* resuming it makes the step known again */
 	if (row->run_status == FLOW_RUN_PENDING &&
 		row->key.step_no != FLOW_STEP_RUN)
@@ -80,7 +82,9 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	{
 		item->step = &run->definition->steps[row->key.step_no - 1];
 		run->items[row->key.step_no] = item;
-		if (run->failing || FlowRunStatusIsFinal(run->status))
+		if (row->ended)
+			FlowIsolatedRecall(batch, item, &row->end);
+		else if (run->failing || FlowRunStatusIsFinal(run->status))
 			item->status = FLOW_STEP_CANCELLED;
 		if (item->status == FLOW_STEP_CANCELLED &&
 			memcmp(&item->key, &batch->plan->interrupted, sizeof(FlowStepKey)) == 0)

@@ -359,7 +359,10 @@ cancel_run(const FlowRunRow *run, const char *reason)
 	FlowWakeNoteEnded(run->id);
 }
 
-/* Steps that are running right now are left to their worker. */
+/*
+ * Steps that are running right now are left to their worker; so are those that
+ * have ended with a commit of their own, whose outcome is known already.
+ */
 static void
 cancel_tasks(const FlowRunRow *run, FlowChanges *changes, FlowOutcomeRow *rest)
 {
@@ -371,6 +374,8 @@ cancel_tasks(const FlowRunRow *run, FlowChanges *changes, FlowOutcomeRow *rest)
 	{
 		FlowTaskRow *task = lfirst(cell);
 
+		if (task->ended)
+			continue;
 		FlowRowsAdd(&changes->deletes, &task->tid);
 		rest[task->key.step_no].key.run_id = run->id;
 		rest[task->key.step_no].attempt = task->attempt;

@@ -152,6 +152,8 @@ end(FlowBatch *batch, FlowItem *item)
 
 	usec = item->finished_at - item->started_at;
 	FlowAverageNoteRun(item->step->definition->id, item->step->no, usec, false);
+	if (!item->step->batch)
+		FlowAverageNoteAlone(item->step->definition->id, item->step->no);
 }
 
 /*

@@ -27,6 +27,7 @@
 #include "engine/claim.h"
 #include "engine/control.h"
 #include "engine/flush.h"
+#include "engine/isolated.h"
 #include "engine/settle.h"
 #include "engine/suspect.h"
 #include "shmem/testpoint.h"
@@ -205,7 +206,7 @@ look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 	{
 		FlowItem   *item = lfirst(cell);
 
-		if (item->run == run && item->step != NULL)
+		if (item->run == run && item->step != NULL && !item->ended)
 		{
 			item->status = FLOW_STEP_CANCELLED;
 			item->failure = NULL;
@@ -344,8 +345,8 @@ note_done(FlowBatch *batch)
 				batch->n_done++;
 			continue;
 		}
-		if (item->apart)
-			continue;
+		if (item->apart || FlowIsolatedIs(item))
+			continue;			/* it comes next, or is passed over */
 		ready = palloc0(sizeof(FlowReady));
 		ready->key = item->key;
 		ready->workflow_id = item->run->workflow_id;

@@ -4,8 +4,9 @@
  *
  * What is held stands still until somebody says that it shall go on: what came
  * with a dump or a clone from another home, steps that are quarantined, and all
- * of the server after a row of crashes.  Each kind has one entry in a table.  All of it happens in the caller's transaction, which
- * may also cancel or pause what it has released before anything of it runs.
+ * of the server after a row of crashes.  Each kind has one entry in a table.
+ * All of it happens in the caller's transaction, which may also cancel or pause
+ * what it has released before anything of it runs.
  *
  * Nothing is announced row by row, since there may be very many: after the
  * commit the scheduler reads ready steps and due times from the tables.

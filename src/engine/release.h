@@ -9,7 +9,7 @@
 /*
  * Releases everything held that the current user may act for, in this
  * transaction; returns the number of unfinished runs that go on.  Needs a
- * transaction; raises without the right to use flow here.
+ * transaction and SPI; raises without the right to use flow here.
  */
 extern int64 FlowReleaseAll(void);
 

@@ -214,7 +214,12 @@ flow_drop(PG_FUNCTION_ARGS)
 Datum
 flow_release_all(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(FlowReleaseAll());
+	int64		runs;
+
+	SPI_connect();
+	runs = FlowReleaseAll();
+	SPI_finish();
+	PG_RETURN_INT64(runs);
 }
 
 static void

@@ -202,7 +202,7 @@ FlowSuspectSettle(const FlowBatch *batch)
 		if (find_step(batch, item->key.run_id, item->key.step_no) != NULL)
 			FlowCrashClose(item->key.run_id, item->key.step_no,
 						   item->key.item_no);
-		if (item->executed && charges_of(batch, item->step) > 0)
+		if ((item->executed || item->ended) && charges_of(batch, item->step) > 0)
 			FlowCrashClear(item->step->definition->id, item->step->no);
 	}
 }

@@ -4,8 +4,8 @@
  *
  * Entries are taken before the transaction begins, so that now() in a step
  * is never before its dependencies ended.  How many share the batch is
- * decided by what is known of each step: one of which nothing is known, or
- * that is slow, is taken alone; failures make batches small; a step that met
+ * decided by what is known of each step: one of which nothing is known, that
+ * is slow, or that never shares a transaction, is taken alone; failures make batches small; a step that met
  * a conflict comes last in its batch, which commits at once after it.
  *
  * A step that somebody has locked is put aside for a moment, in this process,
@@ -141,7 +141,8 @@ choose(const FlowReady *next, int taken, void *arg)
 	if (next->key.step_no == FLOW_STEP_RUN)
 		return FLOW_TAKE;
 	average = FlowAverageGet(next->definition_id, next->key.step_no);
-	if (average.runs == 0 || average.usec > FlowBatchTime * 1000.0)
+	if (average.runs == 0 || average.usec > FlowBatchTime * 1000.0 ||
+		average.alone)
 		return taken == 0 ? FLOW_TAKE_LAST : FLOW_LEAVE;
 
 	room->usec -= average.usec * steps_per_entry;

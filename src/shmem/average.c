@@ -93,6 +93,12 @@ FlowAverageNoteRun(int32 definition_id, int32 step_no, int64 usec, bool failed)
 }
 
 void
+FlowAverageNoteAlone(int32 definition_id, int32 step_no)
+{
+	find_or_make(definition_id, step_no)->average.alone = true;
+}
+
+void
 FlowAverageNoteConflict(int32 definition_id, int32 step_no)
 {
 	Entry	   *entry = find_or_make(definition_id, step_no);

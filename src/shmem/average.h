@@ -17,6 +17,7 @@ typedef struct FlowAverage
 	float		failures;		/* moving average, 0 .. 1 */
 	int32		penalty;		/* > 0: met a conflict; so many more runs end
 								 * their batch */
+	bool		alone;			/* never shares a transaction */
 } FlowAverage;
 
 /* What is known; runs = 0 if nothing.  Without shared memory, a private table. */
@@ -24,6 +25,7 @@ extern FlowAverage FlowAverageGet(int32 definition_id, int32 step_no);
 
 extern void FlowAverageNoteRun(int32 definition_id, int32 step_no,
 							   int64 usec, bool failed);
+extern void FlowAverageNoteAlone(int32 definition_id, int32 step_no);
 extern void FlowAverageNoteConflict(int32 definition_id, int32 step_no);
 
 extern Size FlowAverageShmemSize(void);

@@ -34,6 +34,7 @@
 #include "base/guard.h"
 #include "base/identity.h"
 #include "base/install.h"
+#include "catalog/cat_release.h"
 #include "catalog/cat_sweep.h"
 #include "compat.h"
 #include "flow.h"
@@ -83,6 +84,7 @@ static void reload_if_asked(void);
 static bool must_leave(void);
 static void look_around(void);
 static void look_body(int64 home, void *arg);
+static void names_body(int64 home, void *arg);
 static void start_anew(void);
 static void work(uint32 asked, TimestampTz now);
 static FlowRefillMode choose_sweep(bool all, TimestampTz now);
@@ -218,6 +220,8 @@ look_around(void)
 				 errdetail("Workflows of the database with OID %u do not run.",
 						   MyDatabaseId),
 				 errhint("Run ALTER EXTENSION flow UPDATE, or restart the server if the library is the older one.")));
+	else if (!is_excluded)
+		(void) FlowSchedulerTry("follow renamed roles", names_body, NULL);
 }
 
 static void
@@ -229,6 +233,12 @@ look_body(int64 home, void *arg)
 
 	*version = MemoryContextStrdup(scratch, found ? found : "");
 	is_excluded = name == NULL || !FlowGucIncludesDatabase(name);
+}
+
+static void
+names_body(int64 home, void *arg)
+{
+	FlowReleaseFollowNames(home);
 }
 
 /* A new installation: what was known of the one before is void. */

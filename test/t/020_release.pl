@@ -47,6 +47,7 @@ sub refused
 # What each owner has alive; the numbers of these runs
 my %unfinished = (ann => 8, bob => 1, ghost => 1);
 my %run;
+my $original;
 
 sub fill_shop
 {
@@ -59,7 +60,8 @@ sub fill_shop
 		GRANT USAGE ON SCHEMA flow TO eve, mallory;
 		CREATE TABLE audit (
 			no bigint GENERATED ALWAYS AS IDENTITY,
-			run_id bigint, step text, role text DEFAULT session_user);
+			run_id bigint, step text, role text DEFAULT session_user,
+			key text DEFAULT flow_idempotency_key());
 		GRANT SELECT, INSERT ON audit TO PUBLIC;
 		CREATE TABLE go (yes int);
 		GRANT SELECT ON go TO PUBLIC;});
@@ -71,11 +73,17 @@ sub fill_shop
 	foreach my $delay ('10 ms', '1 h')
 	{
 		$node->safe_psql('shop', "SELECT flow_define('nap of $delay', ARRAY["
-			  . audited('s', "retries => 1, retry_delay => '$delay', no_retry_on => '{}'", 'SELECT 1 / (flow.attempt - 1)')
-			  . '])', as('ann'));
+			  . audited('s', "retries => 1, retry_delay => '$delay', no_retry_on => '{}'",
+				q{SELECT CASE flow.attempt WHEN 1 THEN flow_idempotency_key()::int END}) . '])', as('ann'));
 	}
 	$node->safe_psql('shop', q{SELECT flow_define('flop', ARRAY[} . audited('s', undef, 'SELECT 1 / (SELECT count(*) FROM go)') . '])', as('ann'));
-	$node->safe_psql('shop', q{SELECT flow_grant('of-ann', r) FROM unnest('{eve,bob,ghost,mallory}'::name[]) r}, as('ann'));
+	$node->safe_psql('shop', q{SELECT flow_grant('of-ann', r) FROM unnest('{bob,eve,ghost,mallory}'::name[]) r}, as('ann'));
+
+	# As flow_schedule would, where pg_cron is
+	$node->safe_psql('shop', q{
+		INSERT INTO flow_internal.schedule (name, home, owner, owner_name, job_id, cron, workflow_id, input, overlap, catchup)
+		SELECT 'nightly', w.home, w.owner, w.owner_name, 1, '0 3 * * *', w.id, '{}', 'skip', 'one'
+		FROM flow_internal.workflow w WHERE w.name = 'of-ann'});
 
 	$run{pending} = run_id($node, 'ann', q{SELECT flow_start('of-ann', start_at => now() + interval '200 ms')});
 	$run{ready} = run_id($node, 'ann', q{SELECT flow_start('of-ann', key => 'k1')});
@@ -106,6 +114,15 @@ sub held
 	return value($node, q{SELECT count(*) FROM flow.run WHERE status = 'held'}, database => $database, as($role));
 }
 
+# The rows of live runs, in whatever database they are
+sub rows_of
+{
+	my ($node, $database) = @_;
+
+	return value($node, "SELECT string_agg(r::text || t::text, E'\\n' ORDER BY run_id, step_no)
+		FROM flow_internal.task t JOIN flow_internal.run r ON r.id = t.run_id WHERE r.id <= $run{ghost}", database => $database);
+}
+
 # Workers live there and the copied runs stand still
 sub stands_still
 {
@@ -127,7 +144,8 @@ sub stands_still
 
 		$node->poll_query_until($database, "SELECT clock_timestamp() > timestamptz '$from' + interval '60 s'");
 	}
-	is(value($node, "SELECT count(*) FROM audit WHERE run_id <> $new", database => $database), $effects, '... and nothing else has happened');
+	is(value($node, "SELECT count(*) FROM audit WHERE run_id <> $new", database => $database), $effects, '... and no step of them has run');
+	is(rows_of($node, $database), $original, '... nor has anything of them changed');
 	return;
 }
 
@@ -142,6 +160,27 @@ sub is_refused_while_held
 	refused($node, $database, 'bob', "SELECT flow_cancel($run{ready})", '42704', undef, '... and is not there for others');
 	refused($node, $database, 'ann', "SELECT flow_drain($run{ready})", '42704', undef, '... nor can it be drained');
 	is(value($node, "SELECT status FROM flow_await($run{ready}, '60 s')", database => $database, as('ann')), 'held', 'flow_await does not wait for it');
+	return;
+}
+
+# The restored job of a schedule calls, as the role of that name
+sub does_not_fire
+{
+	my ($node, $database) = @_;
+
+	is(value($node, q{SELECT flow_fire('nightly')}, database => $database, as('ann')), '', "$database: a held schedule starts nothing");
+	is(value($node, q{SELECT last_decision || ': ' || last_reason FROM flow.schedule}, database => $database, as('ann')),
+		'skipped: the schedule was restored from another database', '... and says why');
+	$node->safe_psql($database, 'DELETE FROM flow_internal.schedule_slot');
+	return;
+}
+
+sub fires
+{
+	my ($node, $database) = @_;
+
+	$node->safe_psql($database, 'BEGIN; SELECT flow_fire(\'nightly\') AS run \gset
+		SELECT 1 / (count(*) = 1)::int FROM flow.run WHERE id = :run AND schedule = \'nightly\' AND started_by = \'ann\'; ROLLBACK', as('ann'));
 	return;
 }
 
@@ -162,6 +201,9 @@ sub goes_on
 	is(value($node, q{SELECT string_agg(DISTINCT r.workflow || ' by ' || a.role, ', ' ORDER BY r.workflow || ' by ' || a.role)
 		FROM audit a JOIN flow.run r ON r.id = a.run_id WHERE r.workflow LIKE 'of-%'}, database => $database),
 		'of-ann by ann, of-bob by bob, of-ghost by ghost', '... as the owners by name');
+	is(value($node, "SELECT a.message LIKE '%' || e.key || '%' FROM audit e JOIN flow.attempt a USING (run_id, step) WHERE run_id = $run{short}", database => $database),
+		't', '... an attempt after the restore has the idempotency key of the one before');
+	is(value($node, q{SELECT count(DISTINCT key) = count(*) AND count(*) > 20 FROM audit}, database => $database), 't', '... which no other step has');
 	is(value($node, q{SELECT count(*) FROM flow_internal.run_key}, database => $database), 0, '... and left no key behind');
 	is(value($node, q{SELECT flow_release_all()}, database => $database), 0, 'there is nothing left to release');
 	return;
@@ -169,6 +211,7 @@ sub goes_on
 
 my $node = cluster('one', 'ann', 'bob', 'ghost', 'eve', 'mallory');
 fill_shop($node);
+$original = rows_of($node, 'shop');
 my $base = $node->basedir;
 my ($code, $out, $err);
 
@@ -178,7 +221,9 @@ $node->command_ok([ 'pg_dump', '-Fc', '-U', 'dumper', '-h', $node->host, '-p', $
 $node->command_ok([ 'pg_restore', '-e', '-h', $node->host, '-p', $node->port, '-d', 'copy_a', "$base/shop.dump" ], 'and it can be restored');
 stands_still($node, 'copy_a', 10);
 is_refused_while_held($node, 'copy_a');
+does_not_fire($node, 'copy_a');
 is(value($node, 'SELECT flow_release_all()', database => 'copy_a'), 10, 'flow_release_all returns how many runs go on');
+fires($node, 'copy_a');
 goes_on($node, 'copy_a');
 
 # (c) A database that is the template of another
@@ -202,7 +247,8 @@ is(value($node, 'SELECT flow_release_all()', database => 'shop'), 10, 'released'
 goes_on($node, 'shop');
 
 # (e) A new installation, into which the data is restored
-$node->safe_psql('shop', 'DROP EXTENSION flow CASCADE; CREATE EXTENSION flow; TRUNCATE audit, go; GRANT USAGE, CREATE ON SCHEMA flow TO ann, bob, ghost; GRANT USAGE ON SCHEMA flow TO eve');
+$node->safe_psql('shop', 'DROP EXTENSION flow CASCADE; CREATE EXTENSION flow; TRUNCATE audit, go;
+	ALTER TABLE audit ALTER key SET DEFAULT flow_idempotency_key(); GRANT USAGE, CREATE ON SCHEMA flow TO ann, bob, ghost; GRANT USAGE ON SCHEMA flow TO eve');
 $node->command_ok([ 'pg_restore', '-e', '--data-only', '-h', $node->host, '-p', $node->port, '-d', 'shop', "$base/shop.dump" ], 'data can be restored alone');
 stands_still($node, 'shop', 10);
 
@@ -227,6 +273,10 @@ unlike($err =~ s/.*role "(ghost|dumper)" does not exist.*//gr, qr/error: (?!coul
 $other->safe_psql('other', 'GRANT USAGE, CREATE ON SCHEMA flow TO ann, bob, mallory; GRANT USAGE ON SCHEMA flow TO eve');
 stands_still($other, 'other', 10);
 is_refused_while_held($other, 'other');
+does_not_fire($other, 'other');
+refused($other, 'other', 'mallory', q{SELECT flow_fire('nightly')}, '42501', undef, 'the owner by number cannot fire it');
+refused($other, 'other', 'mallory', q{SELECT flow_unschedule('nightly')}, '42501', undef, '... nor remove it');
+is(value($other, q{SELECT count(*) FROM flow.schedule WHERE input IS NOT NULL}, database => 'other', as('mallory')), 0, '... nor read its input');
 is(held($other, 'other', 'ann'), 8, 'the owner by name sees the runs');
 is(held($other, 'other', 'bob'), 1, '... and only those');
 is(held($other, 'other', 'mallory'), 0, 'the owner by number sees none');
@@ -243,6 +293,7 @@ is($out, 8, 'the owner by name releases its own');
 like($err, qr/NOTICE:  privileges of role "ghost"/, '... and is told of privileges of a role that is not there');
 is(value($other, q{SELECT string_agg(g.role::regrole::text, ',' ORDER BY g.role_name) || bool_and(g.role::regrole::text = g.role_name)::text
 	FROM flow_internal.workflow_grant g}, database => 'other'), 'bob,eve,mallorytrue', 'others have theirs');
+fires($other, 'other');
 is(held($other, 'other', value($other, 'SELECT current_user')), 2, 'the rest is held');
 is(value($other, q{SELECT flow_release_all()}, database => 'other'), 1, 'a superuser releases all but what has no owner');
 is(value($other, q{SELECT workflow FROM flow.run WHERE status = 'held'}, database => 'other'), 'of-ghost', '... which is held');
@@ -263,6 +314,35 @@ $node->safe_psql('shop', q{SELECT flow_pause(r), flow_resume(r), flow_cancel(r),
 is(value($node, q{SELECT string_agg(c.relname, ',') FROM pg_class c WHERE c.relnamespace = 'flow_internal'::regnamespace AND c.relkind = 'r'
 	AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)}, database => 'shop'), '', 'every table has a primary key');
 
-$node->stop;
+# A role that has been renamed is dumped by its new name
+my $late = value($node, q{SELECT flow_start('of-bob', start_at => now() + interval '1 h')}, database => 'shop', as('bob'));
+$node->safe_psql('shop', q{ALTER ROLE bob RENAME TO robert; CREATE ROLE bob LOGIN; GRANT USAGE ON SCHEMA flow TO bob});
+$node->reload;
+$node->safe_psql('shop', q{SELECT flow_start('new')}, as('ann'));
+$node->poll_query_until('shop', q{SELECT owner_name = 'robert' FROM flow_internal.workflow WHERE name = 'of-bob'}) or die 'the name did not change';
+is(value($node, q{SELECT string_agg(role_name, ',' ORDER BY role_name) FROM flow_internal.workflow_grant}, database => 'shop'), 'eve,ghost,mallory,robert', 'names of roles that have been renamed follow');
+$node->safe_psql('shop', "UPDATE flow_internal.workflow SET home = home + 1, owner = 1 WHERE name = 'of-bob';
+	UPDATE flow_internal.run SET home = home + 1, owner = 1 WHERE id = $late; UPDATE flow_internal.task SET home = home + 1 WHERE run_id = $late");
+is(value($node, 'SELECT flow_release_all()', database => 'shop', as('bob')), 0, '... so a new role of the old name releases nothing');
+is(value($node, 'SELECT flow_release_all()', database => 'shop', as('robert')), 1, '... and the renamed one does');
+is(value($node, "SELECT owner FROM flow.run WHERE id = $late", database => 'shop', as('robert')), 'robert', '... what is its own');
+
+# A server that has been upgraded is another home, too
+my $upgraded = PostgreSQL::Test::Cluster->new('three');
+my $later = value($other, q{SELECT flow_start('of-ann', start_at => now() + interval '1 h')}, database => 'other', as('ann'));
+my ($bin) = run_command([ 'pg_config', '--bindir' ]);
+
+$upgraded->init;
+$upgraded->append_conf('postgresql.conf', "shared_preload_libraries = 'flow'");
 $other->stop;
+$upgraded->command_ok([ 'pg_upgrade', '--no-sync', '-b', $bin, '-B', $bin, '-d', $other->data_dir, '-D', $upgraded->data_dir,
+	'-p', $other->port, '-P', $upgraded->port, '-s', $upgraded->host ], 'pg_upgrade');
+$upgraded->start;
+is(value($upgraded, q{SELECT id FROM flow.run WHERE status = 'held'}, database => 'other'), $later, '... holds what was unfinished');
+is(value($upgraded, q{SELECT flow_release_all()}, database => 'other'), 1, '... until it is released');
+is(value($upgraded, "SELECT flow_drain($later, skip_time => true)", database => 'other', as('ann')), 2, '... and runs');
+is($upgraded->safe_psql('other', $checker), '', '... to its end, once');
+
+$node->stop;
+$upgraded->stop;
 done_testing();

@@ -168,19 +168,20 @@ is(crashes(), $before, '... without a crash');
 wait_for($node, q{(SELECT bool_and(status = 'completed') FROM flow.run WHERE workflow = 'good')}, 'others go on');
 
 # A worker that an operator ends is charged once, and its step done again
-define('slow', audited('a', undef, q{SELECT pg_sleep(0.2) FROM flow_get('x')}));
-$run = start([ 'slow', 1 ]);
+$node->safe_psql('postgres', 'CREATE TABLE mark (name text); GRANT SELECT ON mark TO PUBLIC');
+define('slow', audited('a', undef, q{SELECT pg_sleep(60) WHERE NOT EXISTS (SELECT FROM mark WHERE name = input->>'until')}));
+$run = start([ 'slow', 1, '{"until": "ended"}' ]);
 wait_for($node, "EXISTS (SELECT FROM flow.activity WHERE run_id = $run)");
-$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM flow.activity WHERE run_id = $run");
+$node->safe_psql('postgres', "INSERT INTO mark VALUES ('ended'); SELECT pg_terminate_backend(pid) FROM flow.activity WHERE run_id = $run");
 wait_for($node, "(SELECT status = 'completed' FROM flow.run WHERE id = $run)", 'a step whose worker was ended from outside is done again');
+is(value($node, "SELECT crashes, attempt FROM flow.step WHERE run_id = $run"), '1|1', '... and charged');
 
 # An orderly stop in the middle of a step charges nobody
-define('long', audited('a', undef, q{SELECT pg_sleep(CASE flow_get('x') IS NULL AND EXISTS (SELECT FROM audit WHERE step = 'stopped') WHEN true THEN 0 ELSE 60 END)}));
-$run = start([ 'long', 1 ]);
+$run = start([ 'slow', 1, '{"until": "stopped"}' ]);
 wait_for($node, "EXISTS (SELECT FROM flow.activity WHERE run_id = $run)");
 $node->restart;
-$node->safe_psql('postgres', "INSERT INTO audit (run_id, step) VALUES (0, 'stopped')");
-is(value($node, "SELECT count(*) FROM flow_internal.crash WHERE run_id = $run"), '0', 'an orderly stop charges nobody');
+$node->safe_psql('postgres', "INSERT INTO mark VALUES ('stopped')");
+is(value($node, "SELECT crashes FROM flow.step WHERE run_id = $run"), '0', 'an orderly stop charges nobody');
 $node->safe_psql('postgres', "SELECT flow_cancel($run)");
 
 $node->stop;

@@ -11,7 +11,6 @@ use FlowTest;
 use List::Util qw(max min sum);
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
 
 my $kills = $ENV{FLOW_STORM_KILLS} // 8;
 my $seed = $ENV{FLOW_STORM_SEED} // time;
@@ -96,7 +95,7 @@ sub start_server
 	{
 		return wait_through($node, 'true') if $node->start(fail_ok => 1);
 		$node->{_pid} = undef;	# the file of the one that was killed
-		usleep(100_000);
+		linger(200);
 	}
 	die 'the server does not start';
 }
@@ -170,9 +169,9 @@ while ($done < $kills)
 		foreach my $try (1 .. 500)
 		{
 			last if (ask($node, "SELECT coalesce(max(no), 0) > $before FROM audit") // '') eq 't';
-			usleep(10_000);
+			linger(20);
 		}
-		usleep(rand 200_000);
+		linger(200);
 	}
 	my $kind = strike();
 	next if !defined $kind;

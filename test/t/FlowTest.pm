@@ -14,7 +14,7 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
   flow_node flow_owner flow_audit audited
-  ask wait_for wait_through wait_for_end problems is_consistent value steer);
+  ask linger wait_for wait_through wait_for_end problems is_consistent value steer);
 
 # A server that has flow preloaded and created in the database postgres;
 # further lines of configuration in %conf
@@ -111,6 +111,16 @@ sub wait_through
 	}
 	ok($came, $what) if $what || !$came;
 	return $came;
+}
+
+# Does nothing for a random moment, in milliseconds at most: for a storm's choice
+# of when to strike, never to wait for something
+sub linger
+{
+	my ($most) = @_;
+
+	usleep(rand(1000 * $most));
+	return;
 }
 
 # Waits until the query returns true
