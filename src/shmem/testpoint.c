@@ -46,13 +46,16 @@ static const char *const points[] = {
 	"flush-begin",				/* before the runs are locked */
 	"flush-locked",				/* they are; nothing is decided yet */
 	"flush-written",			/* all is written but not committed */
+	"isolated-begin",			/* before a step with a snapshot of its own */
+	"isolated-ended",			/* it has ended, but is not committed */
 	"launcher-start",			/* before a scheduler is registered */
 	"letgo-wait",				/* our processes are told to leave a database */
 	"push-begin",				/* committed, nobody is told yet */
 	"push-end",					/* everybody is */
 	"record-begin",				/* before a failed attempt is recorded */
 	"refill-read",				/* before ready steps are read */
-	"repair-store",				/* what ran in a crash is written, not committed */
+	"repair-store",				/* what ran in a crash is written, not
+								 * committed */
 	"repair-stored",			/* it is, but the recorder does not know */
 	"scheduler-leave",			/* it has decided to end */
 	"scheduler-start",			/* before it says that it is there */

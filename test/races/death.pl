@@ -12,7 +12,7 @@ my $node = race_node('death');
 $node->safe_psql('postgres', 'SELECT flow_define(\'work\', ARRAY[' . join(',',
 	audited('a'),
 	audited('b', q{after => '{a}', batch => false}),
-	audited('c', q{after => '{a}'}),
+	audited('c', q{after => '{a}', isolation => 'serializable'}),
 	audited('d', q{after => '{b,c}', batch => false})) . '])');
 
 # Runs that are ready at once, and one that becomes due
@@ -45,6 +45,8 @@ my @points = (
 	[ 'worker', 'claim-end' ],
 	[ 'worker', 'execute-begin' ],
 	[ 'worker', 'execute-end' ],
+	[ 'worker', 'isolated-begin' ],
+	[ 'worker', 'isolated-ended' ],
 	[ 'worker', 'flush-begin' ],
 	[ 'worker', 'flush-locked' ],
 	[ 'worker', 'flush-written' ],
