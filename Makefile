@@ -39,6 +39,8 @@ OBJS += \
 	src/shmem/ring.o \
 	src/shmem/shmem.o \
 	src/shmem/slot.o \
+	src/shmem/testpoint.o \
+	src/shmem/testpointfuncs.o \
 	src/shmem/waiters.o \
 	src/shmem/wake.o
 

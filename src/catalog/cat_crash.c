@@ -18,9 +18,9 @@
 
 static FlowStatement insert_rows = {
 	.sql = "INSERT INTO flow_internal.crash"
-	" (run_id, step_no, item_no, no, home, definition_id, charged, counts)"
+	" (run_id, step_no, item_no, no, home, definition_id, charged, counts, at)"
 	" SELECT k.run_id, k.step_no, k.item_no, COALESCE(l.no, 0) + 1, $1,"
-	"  k.definition_id, k.charged, k.charged"
+	"  k.definition_id, k.charged, k.charged, $7"
 	" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
 	"  pg_catalog.unnest($5), pg_catalog.unnest($6))"
 	"  AS k(run_id, step_no, item_no, definition_id, charged)"
@@ -29,11 +29,13 @@ static FlowStatement insert_rows = {
 	" LEFT JOIN LATERAL (SELECT c.no FROM flow_internal.crash c WHERE c.run_id = k.run_id"
 	"  AND c.step_no = k.step_no AND c.item_no = k.item_no"
 	"  ORDER BY c.no DESC LIMIT 1) l ON true"
-	" WHERE r.status NOT IN ('completed', 'failed', 'cancelled')",
+	" WHERE r.status NOT IN ('completed', 'failed', 'cancelled')"
+	" AND NOT EXISTS (SELECT FROM flow_internal.crash c WHERE c.run_id = k.run_id"
+	"  AND c.step_no = k.step_no AND c.item_no = k.item_no AND c.at = $7)",
 	.expect = SPI_OK_INSERT,
-	.nargs = 6,
+	.nargs = 7,
 	.argtypes = {INT8OID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
-	BOOLARRAYOID}
+	BOOLARRAYOID, TIMESTAMPTZOID}
 };
 
 static FlowStatement is_watched = {
@@ -117,21 +119,20 @@ static FlowStatement save_timeline = {
 };
 
 void
-FlowCrashInsert(int64 home, const FlowStepKey *keys, const int32 *definitions,
-				const bool *charged, int n)
+FlowCrashInsert(int64 home, TimestampTz at, const FlowCrashNew *rows, int n)
 {
 	Datum	   *columns[5];
-	Datum		args[6];
+	Datum		args[7];
 
 	for (int c = 0; c < lengthof(columns); c++)
 		columns[c] = palloc(sizeof(Datum) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
-		columns[0][i] = Int64GetDatum(keys[i].run_id);
-		columns[1][i] = Int32GetDatum(keys[i].step_no);
-		columns[2][i] = Int32GetDatum(keys[i].item_no);
-		columns[3][i] = Int32GetDatum(definitions[i]);
-		columns[4][i] = BoolGetDatum(charged[i]);
+		columns[0][i] = Int64GetDatum(rows[i].key.run_id);
+		columns[1][i] = Int32GetDatum(rows[i].key.step_no);
+		columns[2][i] = Int32GetDatum(rows[i].key.item_no);
+		columns[3][i] = Int32GetDatum(rows[i].definition_id);
+		columns[4][i] = BoolGetDatum(rows[i].charged);
 	}
 	args[0] = Int64GetDatum(home);
 	args[1] = FlowArray(INT8OID, columns[0], NULL, n);
@@ -139,6 +140,7 @@ FlowCrashInsert(int64 home, const FlowStepKey *keys, const int32 *definitions,
 	args[3] = FlowArray(INT4OID, columns[2], NULL, n);
 	args[4] = FlowArray(INT4OID, columns[3], NULL, n);
 	args[5] = FlowArray(BOOLOID, columns[4], NULL, n);
+	args[6] = TimestampTzGetDatum(at);
 	FlowStatementExecute(&insert_rows, args, NULL);
 }
 

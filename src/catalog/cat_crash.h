@@ -30,13 +30,21 @@ typedef struct FlowCrashCount
 	int			charges;		/* since one of its steps came to an end */
 } FlowCrashCount;
 
+/* A step that ran when a process died */
+typedef struct FlowCrashNew
+{
+	FlowStepKey key;
+	int32		definition_id;
+	bool		charged;		/* it is held to be the cause */
+} FlowCrashNew;
+
 /*
  * Notes that these steps ran when a process died: those that are charged, and
  * those that only ran in the same batch.  Steps of runs that are over, or of
- * another home, are left out.
+ * another home, are left out, and those of which a death at that time is noted.
  */
-extern void FlowCrashInsert(int64 home, const FlowStepKey *keys,
-							const int32 *definitions, const bool *charged, int n);
+extern void FlowCrashInsert(int64 home, TimestampTz at, const FlowCrashNew *rows,
+							int n);
 
 /* True if a step of an unfinished run is under suspicion, or a definition is. */
 extern bool FlowCrashIsWatched(int64 home);

@@ -39,6 +39,7 @@
 #include "shmem/database.h"
 #include "shmem/recorder.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 
 static void stand_back(FlowBatch *batch);
 static void forget_cancel(FlowBatch *batch);
@@ -175,6 +176,8 @@ do_try(void *arg)
 
 	MemoryContextSwitchTo(batch->context);
 	batch->cancel_generation = FlowSlotCancelGeneration();
+	if (batch->plan->failure != NULL)
+		FLOW_TEST_POINT("record-begin");
 	FlowClaimKeys(batch);
 	FlowSuspectSort(batch);
 	if (batch->plan->failure != NULL)

@@ -19,6 +19,7 @@
 #include "catalog/cat_task.h"
 #include "engine/claim.h"
 #include "engine/isolated.h"
+#include "shmem/testpoint.h"
 
 static void add_item(FlowBatch *batch, const FlowTaskRow *row);
 static FlowRunRef *run_of(FlowBatch *batch, const FlowTaskRow *row);
@@ -33,19 +34,24 @@ void
 FlowClaimKeys(FlowBatch *batch)
 {
 	FlowPlan   *plan = batch->plan;
+	const FlowInstall *install;
 	FlowIdentity identity;
 	Oid			owner = GetUserId();
 	FlowTaskRow *rows;
 	ListCell   *cell;
 	int			n;
 
-	if (!FlowInstallRequire()->is_current)
-		return;					/* not ours to run; the worker ends */
+	FLOW_TEST_POINT("claim-begin");
+	install = FlowInstallGet();
+	if (install == NULL || !install->is_current)
+		return;					/* dropped since they were queued, or not ours
+								 * to run; the worker ends */
 	FlowIdentityRaise(&identity);
 	n = FlowTaskClaim(plan->keys, plan->n_keys, owner, &rows);
 	if (n < plan->n_keys)
 		note_unclaimed(batch, owner, rows, n);
 	FlowIdentityRestore(&identity);
+	FLOW_TEST_POINT("claim-end");
 	for (int i = 0; i < n; i++)
 		add_item(batch, &rows[i]);
 	foreach(cell, batch->runs)

@@ -29,6 +29,7 @@
 #include "engine/ready.h"
 #include "engine/run.h"
 #include "error.h"
+#include "shmem/testpoint.h"
 #include "shmem/wake.h"
 
 /* What each verb makes of a run */
@@ -264,6 +265,7 @@ FlowControlApply(const FlowControl *control, bool lenient)
 
 	if (FlowRunLock(&control->run_id, 1, false, &run) == 0)
 		return false;
+	FLOW_TEST_POINT("control-locked");
 	if (is_there(run, control->verb))
 		return false;
 	if (lenient && !is_legal(run, control->verb))

@@ -35,6 +35,7 @@
 #include "shmem/overdue.h"
 #include "shmem/recorder.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 
 /* A step that shares a batch may take so many times flow.batch_time */
 #define OVERRUN_FACTOR	3
@@ -102,12 +103,14 @@ begin(FlowBatch *batch, FlowItem *item)
 	item->started_at = GetCurrentTimestamp();
 	FlowSlotBegin(&item->key, run->definition->id, run->epoch, item->attempt,
 				  item->started_at);
+	FLOW_TEST_POINT("execute-publish");
 	if (FlowSlotIsCancelled(run->id, run->epoch, batch->cancel_generation))
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
 	FlowRecorderBeginStep(&item->key, run->definition->id, batch->plan->careful);
 	obey_overdue(item);
 	FlowContextEnter(batch, item);
 	FlowSessionBegin(batch->scope == FLOW_GUARD_SUBTRANSACTION);
+	FLOW_TEST_POINT("execute-begin");
 }
 
 /* An attempt that has cost a worker its life is not made again. */
@@ -194,6 +197,7 @@ run_step(FlowBatch *batch, FlowItem *item)
 		run_confined(batch, item);
 	else
 		FlowKindExecuteOf(item->step->kind) (batch, item);
+	FLOW_TEST_POINT("execute-end");
 	if (batch->scope == FLOW_GUARD_TRANSACTION)
 		AfterTriggerFireDeferred();
 }

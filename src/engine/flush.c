@@ -31,6 +31,7 @@
 #include "engine/isolated.h"
 #include "engine/settle.h"
 #include "engine/suspect.h"
+#include "shmem/testpoint.h"
 
 static bool is_touched(const FlowItem *item);
 static int64 *touched_runs(FlowBatch *batch, int *n);
@@ -59,15 +60,18 @@ FlowFlush(FlowBatch *batch)
 	ids = touched_runs(batch, &n);
 	if (n > 0)
 	{
+		FLOW_TEST_POINT("flush-begin");
 		FlowIdentityRaise(&identity);
 		FlowChangesInit(&changes);
 		lock_runs(batch, ids, n);
+		FLOW_TEST_POINT("flush-locked");
 		settle(batch, &changes);
 		save_data(batch);
 		FlowChangesWrite(&changes);
 		FlowSuspectSettle(batch);
 		apply_controls(batch);
 		FlowIdentityRestore(&identity);
+		FLOW_TEST_POINT("flush-written");
 	}
 	note_done(batch);
 }

@@ -43,6 +43,7 @@
 #include "engine/execute.h"
 #include "engine/isolated.h"
 #include "engine/redo.h"
+#include "shmem/testpoint.h"
 
 static void read_outputs(FlowItem *item);
 static bool take_task(FlowBatch *batch, FlowItem *item, FlowHeldRow *task);
@@ -130,6 +131,7 @@ FlowIsolatedRun(void *arg)
 	FlowHeldRow task;
 
 	MemoryContextSwitchTo(batch->context);
+	FLOW_TEST_POINT("isolated-begin");
 	if (take_task(batch, item, &task))
 	{
 		FlowExecuteItem(batch, item);
@@ -137,6 +139,7 @@ FlowIsolatedRun(void *arg)
 		CHECK_FOR_INTERRUPTS();
 		hold_run(batch, item->run);
 		mark_ended(batch, item, &task);
+		FLOW_TEST_POINT("isolated-ended");
 	}
 	else
 		AtEOXact_GUC(false, nest);

@@ -27,6 +27,7 @@
 #include "shmem/average.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
+#include "shmem/testpoint.h"
 
 #define MAX_PARKED		1024
 #define PARK_MS			50		/* before a locked step is tried again */
@@ -99,6 +100,7 @@ FlowBatchRun(int lane)
 		n = FlowQueuePop(lane, entries, FLOW_BATCH_MAX_STEPS, &policy, &room);
 	if (n == 0)
 		return 0;
+	FLOW_TEST_POINT("take-popped");
 
 	memset(&batch, 0, sizeof(batch));
 	batch.scope = FLOW_GUARD_TRANSACTION;

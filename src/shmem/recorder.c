@@ -45,7 +45,7 @@
 #include "shmem/slot.h"
 
 #define RECORDER_FILE	PG_STAT_TMP_DIR "/flow_recorder"
-#define RECORDER_MAGIC	0x464c5731	/* to be raised when the layout changes */
+#define RECORDER_MAGIC	0x464c5732	/* to be raised when the layout changes */
 #define PAGE_SIZE		4096
 #define PAGES			FLOW_MAX_SLOTS
 
@@ -80,6 +80,7 @@ typedef struct Page
 	Oid			database;
 	int			last_charged;	/* PHASE_LEFT: the last step is held to be the
 								 * cause */
+	TimestampTz died_at;		/* PHASE_LEFT */
 	volatile int n;
 	struct
 	{
@@ -258,6 +259,7 @@ judge_page(Page *page, bool culprit_known)
 		return;
 	}
 	page->last_charged = page->phase == PHASE_STEP || page->n == 1;
+	page->died_at = GetCurrentTimestamp();
 	page->phase = PHASE_LEFT;
 	header()->left = true;
 }
@@ -347,6 +349,7 @@ recorder_exit(int code, Datum arg)
 		page->steps[0] = page->steps[page->n - 1];
 		page->n = 1;
 		page->last_charged = true;
+		page->died_at = GetCurrentTimestamp();
 		page->phase = PHASE_LEFT;
 		header()->left = true;
 	}
@@ -408,7 +411,8 @@ FlowRecorderEnd(bool progress)
 }
 
 int
-FlowRecorderFind(Oid database, FlowRecord *records, int *n)
+FlowRecorderFind(Oid database, FlowRecord *records, int *n,
+				 TimestampTz *died_at)
 {
 	int			found = -1;
 
@@ -432,6 +436,7 @@ FlowRecorderFind(Oid database, FlowRecord *records, int *n)
 	{
 		Page	   *page = page_no(found);
 
+		*died_at = page->died_at;
 		*n = Min(page->n, FLOW_RECORD_MAX_STEPS);
 		for (int i = 0; i < *n; i++)
 		{

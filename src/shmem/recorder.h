@@ -40,11 +40,12 @@ extern void FlowRecorderEndStep(void);
 extern void FlowRecorderEnd(bool progress);
 
 /*
- * Of a process of that database that has died: its page, and the steps that ran
- * in it (room for FLOW_RECORD_MAX_STEPS); -1 if there is none.  To be freed
- * once what it says has been stored.
+ * Of a process of that database that has died: its page, the steps that ran
+ * in it (room for FLOW_RECORD_MAX_STEPS), and when that was noticed; -1 if there
+ * is none.  To be freed once what it says has been stored.
  */
-extern int	FlowRecorderFind(Oid database, FlowRecord *records, int *n);
+extern int	FlowRecorderFind(Oid database, FlowRecord *records, int *n,
+							 TimestampTz *died_at);
 extern void FlowRecorderFree(int page);
 
 /*

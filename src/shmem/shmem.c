@@ -28,6 +28,7 @@
 #include "shmem/ring.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 #include "shmem/waiters.h"
 
 /* To be raised when a structure changes its meaning but not its size */
@@ -51,6 +52,9 @@ static const Part parts[] = {
 	{"average", FlowAverageShmemSize, FlowAverageShmemInit},
 	{"recorder", FlowRecorderShmemSize, FlowRecorderShmemInit},
 	{"overdue", FlowOverdueShmemSize, FlowOverdueShmemInit},
+#ifdef FLOW_TEST
+	{"test points", FlowTestShmemSize, FlowTestShmemInit},
+#endif
 };
 
 /* Written once, by the postmaster */

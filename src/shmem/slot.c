@@ -39,6 +39,7 @@
 
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 
 #define CANCELS_KEPT	64
 #define PURSUE_PATIENCE	5000	/* ms after which its worker is ended */
@@ -309,6 +310,7 @@ FlowSlotCancelRun(int64 run_id, int32 epoch)
 
 	if (!FlowShmemIsAvailable())
 		return false;
+	FLOW_TEST_POINT("cancel-note");
 	note_cancel(cancel);
 	pg_memory_barrier();
 	for (int i = 0; i < FLOW_MAX_SLOTS; i++)
@@ -318,6 +320,7 @@ FlowSlotCancelRun(int64 run_id, int32 epoch)
 		if (pid == 0)
 			continue;
 		found = true;
+		FLOW_TEST_POINT("cancel-signal");
 		(void) kill(pid, SIGINT);
 	}
 	return found;

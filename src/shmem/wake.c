@@ -28,6 +28,7 @@
 #include "shmem/ring.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 #include "shmem/waiters.h"
 #include "shmem/wake.h"
 
@@ -366,11 +367,18 @@ at_xact(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 			if (innermost != NULL && is_wanted())
+			{
+				FLOW_TEST_POINT("commit");
 				lay_out(innermost);
+			}
 			break;
 		case XACT_EVENT_COMMIT:
 			if (outgoing.is_ready)
+			{
+				FLOW_TEST_POINT("push-begin");
 				send_all(innermost);
+				FLOW_TEST_POINT("push-end");
+			}
 			forget();
 			break;
 		case XACT_EVENT_PREPARE:

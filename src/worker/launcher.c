@@ -43,6 +43,7 @@
 #include "shmem/queue.h"
 #include "shmem/recorder.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 #include "worker/launcher.h"
 #include "worker/repair.h"
 #include "worker/scheduler.h"
@@ -448,6 +449,7 @@ start_scheduler(Entry *entry, TimestampTz now)
 	/* the state first: the scheduler may attach before we return */
 	FlowDatabaseSetState(entry->database, FLOW_DATABASE_STARTING);
 	entry->started_at = now;
+	FLOW_TEST_POINT("launcher-start");
 	caller = MemoryContextSwitchTo(TopMemoryContext);
 	entry->handle = FlowSchedulerRegister(entry->database);
 	MemoryContextSwitchTo(caller);

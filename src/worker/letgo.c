@@ -46,6 +46,7 @@
 #include "flow.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
+#include "shmem/testpoint.h"
 #include "shmem/wake.h"
 #include "worker/letgo.h"
 
@@ -330,6 +331,7 @@ let_go(Oid database)
 	while (FlowDatabaseLetGo(database, until, now < gently) > 0 &&
 		   now < patience)
 	{
+		FLOW_TEST_POINT("letgo-wait");
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 LETGO_INTERVAL, FlowWaitEvent("FlowLetGo"));

@@ -28,6 +28,7 @@
 
 #include "catalog/cat_sweep.h"
 #include "shmem/queue.h"
+#include "shmem/testpoint.h"
 #include "worker/refill.h"
 #include "worker/scheduler.h"
 
@@ -144,6 +145,7 @@ refill_body(int64 home, void *arg)
 {
 	Refill	   *refill = arg;
 
+	FLOW_TEST_POINT("refill-read");
 	find_groups(refill, home);
 	while (read_around(refill, home))
 		;

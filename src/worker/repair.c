@@ -26,12 +26,14 @@
 #include "catalog/cat_crash.h"
 #include "shmem/database.h"
 #include "shmem/recorder.h"
+#include "shmem/testpoint.h"
 #include "worker/repair.h"
 #include "worker/scheduler.h"
 
 typedef struct Repair
 {
 	int			n;
+	TimestampTz died_at;
 	FlowRecord	records[FLOW_RECORD_MAX_STEPS];
 } Repair;
 
@@ -71,12 +73,14 @@ store_pages(bool *found)
 	Repair	   *repair = palloc(sizeof(Repair));
 	int			page;
 
-	while ((page = FlowRecorderFind(MyDatabaseId, repair->records, &repair->n)) >= 0)
+	while ((page = FlowRecorderFind(MyDatabaseId, repair->records, &repair->n,
+									&repair->died_at)) >= 0)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!FlowSchedulerTransact("store what ran in a crash", store_body, repair))
 			return false;
 		report(repair);
+		FLOW_TEST_POINT("repair-stored");
 		FlowRecorderFree(page);
 		*found = true;
 	}
@@ -84,23 +88,25 @@ store_pages(bool *found)
 	return true;
 }
 
-/* It must outlive the next crash, which may come at once. */
+/*
+ * It must outlive the next crash, which may come at once.  When that comes
+ * before the page is freed, the same is stored again, which must not count.
+ */
 static void
 store_body(int64 home, void *arg)
 {
 	Repair	   *repair = arg;
-	FlowStepKey keys[FLOW_RECORD_MAX_STEPS];
-	int32		definitions[FLOW_RECORD_MAX_STEPS];
-	bool		charged[FLOW_RECORD_MAX_STEPS];
+	FlowCrashNew rows[FLOW_RECORD_MAX_STEPS];
 
 	for (int i = 0; i < repair->n; i++)
 	{
-		keys[i] = repair->records[i].key;
-		definitions[i] = repair->records[i].definition_id;
-		charged[i] = repair->records[i].charged;
+		rows[i].key = repair->records[i].key;
+		rows[i].definition_id = repair->records[i].definition_id;
+		rows[i].charged = repair->records[i].charged;
 	}
-	FlowCrashInsert(home, keys, definitions, charged, repair->n);
+	FlowCrashInsert(home, repair->died_at, rows, repair->n);
 	ForceSyncCommit();
+	FLOW_TEST_POINT("repair-store");
 }
 
 static void

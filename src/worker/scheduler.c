@@ -43,6 +43,7 @@
 #include "shmem/queue.h"
 #include "shmem/recorder.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 #include "worker/emit.h"
 #include "worker/refill.h"
 #include "worker/repair.h"
@@ -183,6 +184,7 @@ begin(Oid database)
 	MemoryContextSwitchTo(scratch);
 	SetConfigOption("application_name", "flow scheduler", PGC_USERSET,
 					PGC_S_SESSION);
+	FLOW_TEST_POINT("scheduler-start");
 	FlowSlotAttach(FLOW_PROCESS_SCHEDULER, MyDatabaseId, GetUserId());
 	FlowRecorderAttach(MyDatabaseId);
 	FlowDatabaseAttach(MyDatabaseId);
@@ -413,6 +415,7 @@ leave(void)
 	FlowDatabaseState state = FLOW_DATABASE_RESTING;
 	TimestampTz next_due = DT_NOEND;
 
+	FLOW_TEST_POINT("scheduler-leave");
 	if (is_absent)
 	{
 		state = FLOW_DATABASE_ABSENT;

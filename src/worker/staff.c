@@ -34,6 +34,7 @@
 #include "guc.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
+#include "shmem/testpoint.h"
 #include "worker/scheduler.h"
 #include "worker/staff.h"
 #include "worker/worker.h"
@@ -423,6 +424,7 @@ start_worker(const FlowLaneInfo *lane, TimestampTz now)
 		FlowQueueWorkerStarting(lane->lane, -1);
 		return false;
 	}
+	FLOW_TEST_POINT("staff-start");
 	caller = MemoryContextSwitchTo(TopMemoryContext);
 	worker->handle = FlowWorkerRegister(args);
 	MemoryContextSwitchTo(caller);

@@ -40,6 +40,7 @@
 #include "shmem/queue.h"
 #include "shmem/recorder.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 #include "shmem/wake.h"
 #include "worker/refill.h"
 #include "worker/staff.h"
@@ -118,6 +119,7 @@ FlowWorkerMain(Datum main_arg)
 		MemoryContextSwitchTo(scratch);
 		MemoryContextReset(scratch);
 	}
+	FLOW_TEST_POINT("worker-retire");
 	FlowBatchUnpark(worker_lane);
 	proc_exit(0);
 }
@@ -140,6 +142,7 @@ begin(void)
 											  worker_args.role,
 											  FLOW_WORKER_CONNECT_FLAGS);
 	ensure_role();
+	FLOW_TEST_POINT("worker-start");
 	attach();
 }
 

@@ -1,0 +1,141 @@
+# Starters of one key, and CREATE and DROP EXTENSION, at the same moment as a
+# start or a step.
+use strict;
+use warnings;
+use FlowTest;
+use RaceTest;
+use Test::More;
+
+my $node = race_node('start');
+my ($first, $second, $run);
+
+$node->safe_psql('postgres', 'SELECT flow_define(\'one\', ARRAY[' . audited('s', q{batch => false}) . '])');
+
+sub runs_of
+{
+	return value($node, "SELECT count(*) FROM flow.run WHERE key = '$_[0]'");
+}
+
+# Two starters of one key; the second waits for what becomes of the first
+my $key = 0;
+foreach my $fate ('commit', 'error', 'fatal')
+{
+	$key++;
+	arm($node, 'start-insert', 'wait');
+	$first = client($node, "SELECT flow_start('one', key => '$key')");
+	wait_at($node, 'start-insert');
+	$second = client($node, "SELECT  flow_start('one', key => '$key')");
+	is_blocked($node, 'SELECT  flow_start', 'the second starter of a key waits');
+	if ($fate eq 'commit')
+	{
+		disarm($node);
+	}
+	else
+	{
+		my $how = $fate eq 'error' ? 'pg_cancel_backend' : 'pg_terminate_backend';
+
+		$node->safe_psql('postgres', "SELECT $how((test.waiters('start-insert'))[1])");
+	}
+	my ($a, $b) = (answer($first), answer($second));
+	like($b, qr/^\d+$/, "$fate of the first: the second is given a run");
+	is($a, $b, '... the same one') if $fate eq 'commit';
+	is(runs_of($key), 1, '... there is one run');
+	ends_as($node, $b, 'completed');
+	disarm($node);
+}
+
+# Both come to the key at the same time; with every on_conflict one run is
+# started, and the other starter is told as it has asked for
+my %answers = (return => qr/^(\d+) \1$/, skip => qr/^\d+ ?$/, error => qr/^\d+ ERROR:  WF003$/, cancel => qr/^\d+ \d+$/);
+foreach my $conflict (sort keys %answers)
+{
+	$key++;
+	arm($node, 'execute-begin', 'wait', process => 'worker', times => undef);
+	arm($node, 'start-key', 'wait', times => 2);
+	my @clients = map { client($node, "SELECT flow_start('one', key => '$key', on_conflict => '$conflict')") } 1 .. 2;
+	wait_at($node, 'start-key', 2);
+	disarm($node, 'start-key');
+	like(join(' ', sort { $b =~ /^\d/ <=> $a =~ /^\d/ || $a cmp $b } map { answer($_) } @clients), $answers{$conflict}, "two at once, on_conflict $conflict");
+	is(value($node, "SELECT count(*) FROM flow.run WHERE key = '$key' AND status = 'running'"), 1, '... one run is in progress');
+	disarm($node);
+	wait_for_end($node);
+}
+
+# Started when the run that has the key is just ending
+foreach my $point ('flush-locked', 'flush-written', 'commit')
+{
+	$key++;
+	arm($node, $point, 'wait', process => 'worker');
+	my $earlier = value($node, "SELECT flow_start('one', key => '$key')");
+	wait_at($node, $point);
+	my $later = client($node, "SELECT  flow_start('one', key => '$key')");
+	disarm($node) if $point eq 'flush-locked' ? 1 : is_blocked($node, 'SELECT  flow_start', "a start waits while the run of its key ends at $point");
+	my $given = answer($later);
+	like($given, qr/^\d+$/, '... a run is given');
+	ends_as($node, $given, 'completed', '... it completes');
+	is(runs_of($key), $given == $earlier ? 1 : 2, '... it is a new one, or the same');
+}
+
+wait_for_end($node);
+is_consistent($node);
+
+# DROP EXTENSION while a worker stands between claim and commit, and a new one
+# at once: the old step commits or not, the new installation works
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+my $other = value($node, q{SELECT oid FROM pg_database WHERE datname = 'other'});
+$node->safe_psql('other', 'CREATE TABLE done (n int)');
+
+sub create_other
+{
+	$node->safe_psql('other', q{CREATE EXTENSION flow;
+		SELECT flow_define('one', ARRAY[flow_step('s', 'INSERT INTO done VALUES (1)', batch => false)])});
+	return;
+}
+
+my $log = -s $node->logfile;
+
+create_other();
+foreach my $point ('take-popped', 'claim-end', 'flush-begin', 'flush-written', 'push-begin')
+{
+	arm($node, $point, 'wait', process => 'worker', database => $other);
+	$node->safe_psql('other', q{TRUNCATE done; SELECT flow_start('one')});
+	wait_at($node, $point);
+	my $drop = client($node, 'DROP EXTENSION flow CASCADE', database => 'other');
+	if ($point eq 'take-popped')
+	{
+		is(answer($drop), '', "DROP EXTENSION while a worker stands at $point");
+		arm($node, 'claim-begin', 'count', database => $other);
+		disarm($node, $point);
+		wait_for($node, q{test.passed('claim-begin') > 0}, '... which finds nothing to claim');
+	}
+	else
+	{
+		is_blocked($node, 'DROP EXTENSION', "DROP EXTENSION waits for a worker at $point");
+		disarm($node);
+		is(answer($drop), '', '... and is done');
+	}
+	# Before the flush has all its locks, the step may have to give way
+	my %effects = ('take-popped' => qr/^0$/, 'flush-written' => qr/^1$/, 'push-begin' => qr/^1$/);
+	like(value($node, 'SELECT count(*) FROM done', database => 'other'), $effects{$point} // qr/^[01]$/, '... the step has had its effect, or not');
+	create_other();
+	$run = value($node, q{SELECT flow_start('one')}, database => 'other');
+	is(value($node, "SELECT status FROM flow_await($run, '40 s')", database => 'other'), 'completed', '... a new installation works');
+}
+ok(!$node->log_contains('could not be recorded: extension', $log), 'what was queued for a dropped extension is forgotten');
+
+# ... and rolled back: the step goes on
+foreach my $point ('take-popped', 'claim-end', 'push-begin')
+{
+	arm($node, $point, 'wait', process => 'worker', database => $other);
+	$run = value($node, q{SELECT flow_start('one')}, database => 'other');
+	wait_at($node, $point);
+	my $drop = client($node, [ 'BEGIN', 'DROP EXTENSION flow CASCADE', 'ROLLBACK' ], database => 'other');
+	is_blocked($node, 'DROP EXTENSION') if $point ne 'take-popped';
+	answer($drop) if $point eq 'take-popped';
+	disarm($node);
+	answer($drop) if $point ne 'take-popped';
+	is(value($node, "SELECT status FROM flow_await($run, '40 s')", database => 'other'), 'completed', "a DROP EXTENSION that is rolled back at $point changes nothing");
+}
+
+$node->stop;
+done_testing();
