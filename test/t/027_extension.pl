@@ -38,6 +38,11 @@ sub processes
 	return q{(SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ '^flow (worker|scheduler)')};
 }
 
+sub worker_pids
+{
+	return value($node, q{SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM flow.activity WHERE type = 'worker'});
+}
+
 # Makes a worker busy with a step that does not end
 sub make_busy
 {
@@ -103,11 +108,12 @@ $session->query_safe('SET client_min_messages = warning');
 my $await = 'SELECT status FROM %1$s.flow_await((SELECT max(id) FROM flow.run), \'60 s\')';
 $session->query_safe(q{SELECT tools.flow_start('short')});
 is($session->query_safe(sprintf $await, 'tools'), 'completed', 'a step that calls a function of the extension');
-$worker = value($node, q{SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM flow.activity WHERE type = 'worker'});
+$worker = worker_pids();
 $node->safe_psql('postgres', 'ALTER SCHEMA tools RENAME TO gear');
-$session->query_safe(q{SELECT gear.flow_start('short')});
-is($session->query_safe(sprintf $await, 'gear'), 'completed', '... finds it where its schema was renamed');
-is(value($node, q{SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM flow.activity WHERE type = 'worker'}), $worker, '... in the same worker');
+$session->query_safe(q{SELECT gear.flow_start('short') FROM generate_series(1, 20)});
+wait_for_end($node, '... and runs started after its schema was renamed');
+is(value($node, q{SELECT count(*) FROM flow.run WHERE status = 'completed'}), '21', '... find it there');
+like(worker_pids(), qr/\b$worker\b/, '... in the worker that knew the old name');
 $session->query_safe(q{SELECT gear.flow_drain(gear.flow_start('short'))});
 $node->safe_psql('postgres', 'ALTER SCHEMA gear RENAME TO tools');
 is($session->query_safe(q{SELECT tools.flow_drain(tools.flow_start('short'))}), '1', '... and so does a client');
