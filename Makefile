@@ -145,6 +145,7 @@ REGRESS = \
 	define_errors \
 	drain \
 	graph \
+	isolated \
 	schedule_errors \
 	session \
 	start \

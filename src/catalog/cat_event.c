@@ -31,13 +31,6 @@ static FlowStatement data_load = {
 	.argtypes = {INT8OID, TEXTOID}
 };
 
-static FlowStatement data_list = {
-	.sql = "SELECT key, value FROM flow_internal.data WHERE run_id = $1",
-	.expect = SPI_OK_SELECT,
-	.nargs = 1,
-	.argtypes = {INT8OID}
-};
-
 static FlowStatement data_save = {
 	.sql = "INSERT INTO flow_internal.data (run_id, key, value) VALUES ($1, $2, $3)"
 	" ON CONFLICT (run_id, key) DO UPDATE SET value = EXCLUDED.value",
@@ -113,26 +106,6 @@ FlowDataLoad(int64 run_id, const char *key, Datum *value)
 		*value = FlowRowDatum(SPI_tuptable->vals[0], 1, &isnull);
 	SPI_freetuptable(SPI_tuptable);
 	return found;
-}
-
-List *
-FlowDataListOf(int64 run_id)
-{
-	Datum		args[1] = {Int64GetDatum(run_id)};
-	List	   *result = NIL;
-
-	FlowStatementExecute(&data_list, args, NULL);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		FlowDataRow *row = palloc(sizeof(FlowDataRow));
-		bool		isnull;
-
-		row->key = FlowRowText(SPI_tuptable->vals[i], 1);
-		row->value = FlowRowDatum(SPI_tuptable->vals[i], 2, &isnull);
-		result = lappend(result, row);
-	}
-	SPI_freetuptable(SPI_tuptable);
-	return result;
 }
 
 void

@@ -11,7 +11,6 @@
 
 #include "datatype/timestamp.h"
 #include "flow.h"
-#include "nodes/pg_list.h"
 
 typedef struct FlowEventRow
 {
@@ -24,20 +23,10 @@ typedef struct FlowEventRow
 	const char *reason;			/* NULL: none */
 } FlowEventRow;
 
-/* A value of flow_set */
-typedef struct FlowDataRow
-{
-	char	   *key;
-	Datum		value;			/* jsonb */
-} FlowDataRow;
-
 extern void FlowEventInsert(const FlowEventRow *rows, int n);
 
 /* A value of flow_set, with the snapshot that is active.  False: none. */
 extern bool FlowDataLoad(int64 run_id, const char *key, Datum *value);
-
-/* All values of a run: list of FlowDataRow *. */
-extern List *FlowDataListOf(int64 run_id);
 extern void FlowDataSave(int64 run_id, const char *key, Datum value);
 extern void FlowDataRemove(int64 run_id, const char *key);
 

@@ -40,14 +40,6 @@ static FlowStatement output = {
 	.argtypes = {INT8OID, INT4OID}
 };
 
-static FlowStatement outputs = {
-	.sql = "SELECT run_id, step_no, item_no, output FROM flow_internal.outcome"
-	" WHERE run_id = $1 AND status = 'completed'",
-	.expect = SPI_OK_SELECT,
-	.nargs = 1,
-	.argtypes = {INT8OID}
-};
-
 static FlowStatement forget = {
 	.sql = "DELETE FROM flow_internal.outcome WHERE run_id = $1 AND status <> 'completed'",
 	.expect = SPI_OK_DELETE,
@@ -158,30 +150,6 @@ FlowOutcomeOutput(int64 run_id, int32 step_no, Datum *value, bool *isnull)
 		*value = FlowRowDatum(SPI_tuptable->vals[0], 1, isnull);
 	SPI_freetuptable(SPI_tuptable);
 	return found;
-}
-
-List *
-FlowOutcomeOutputs(int64 run_id)
-{
-	Datum		args[1] = {Int64GetDatum(run_id)};
-	List	   *result = NIL;
-
-	FlowStatementExecute(&outputs, args, NULL);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		FlowOutcomeRow *row = palloc0(sizeof(FlowOutcomeRow));
-		bool		isnull;
-
-		row->key.run_id = FlowRowInt64(tuple, 1);
-		row->key.step_no = FlowRowInt32(tuple, 2);
-		row->key.item_no = FlowRowInt32(tuple, 3);
-		row->output = FlowRowDatum(tuple, 4, &isnull);
-		row->has_output = !isnull;
-		result = lappend(result, row);
-	}
-	SPI_freetuptable(SPI_tuptable);
-	return result;
 }
 
 void

@@ -43,10 +43,6 @@ typedef struct FlowAttemptRow
 	TimestampTz next_at;		/* DT_NOBEGIN: none */
 } FlowAttemptRow;
 
-/* The outputs of all completed steps of a run: list of FlowOutcomeRow *, of
- * which only key and output are set. */
-extern List *FlowOutcomeOutputs(int64 run_id);
-
 extern void FlowOutcomeInsert(const FlowOutcomeRow *rows, int n);
 extern void FlowAttemptInsert(const FlowAttemptRow *rows, int n);
 

@@ -43,6 +43,7 @@
 
 static void stand_back(FlowBatch *batch);
 static void forget_cancel(FlowBatch *batch);
+static ErrorData *try_plan(FlowBatch *batch);
 static ErrorData *attempt(FlowBatch *batch, FlowGuardScope scope,
 						  FlowGuardBody body);
 static void reset_try(FlowBatch *batch);
@@ -73,7 +74,7 @@ FlowBatchDo(FlowBatch *batch, FlowPlan *plan)
 		plans = list_delete_first(plans);
 		if (batch->plan->repeats > 1)
 			stand_back(batch);
-		error = FlowBatchTry(batch);
+		error = try_plan(batch);
 		if (error == NULL && batch->isolated != NULL)
 		{
 			error = attempt(batch, FlowIsolatedScope(batch), FlowIsolatedRun);
@@ -120,8 +121,13 @@ forget_cancel(FlowBatch *batch)
 		QueryCancelPending = false;
 }
 
-ErrorData *
-FlowBatchTry(FlowBatch *batch)
+/*
+ * One try of the plan: claims its steps, runs them, flushes, commits.  Returns
+ * NULL, or what went wrong, after which nothing of it has happened; what the
+ * batch knows stays until the next try.
+ */
+static ErrorData *
+try_plan(FlowBatch *batch)
 {
 	reset_try(batch);
 	return attempt(batch, batch->scope, do_try);

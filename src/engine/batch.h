@@ -56,8 +56,6 @@ typedef struct FlowRunRef
 	Datum	   *outputs;		/* by step number: outputs read so far */
 	uint8	   *outputs_state;	/* 0 not read, 1 value, 2 null */
 	List	   *data;			/* of FlowDatum: set by this batch */
-	List	   *known_data;		/* of FlowDataRow: all there was; for a step
-								 * that must not read the tables */
 
 	/* the flush's */
 	bool		locked;
@@ -142,8 +140,7 @@ typedef struct FlowBatch
 	List	   *suspects;		/* of FlowCrashRow: steps of its runs */
 	List	   *suspect_steps;	/* of FlowCrashCount: of its definitions */
 	FlowItem   *current;		/* being executed */
-	FlowItem   *isolated;		/* was prepared for a transaction of its own
-								 * isolation level */
+	FlowItem   *isolated;		/* is to run at its own isolation level */
 	int			n_claimed;
 	int			n_executed;
 	bool		ends;			/* commit after this step */
@@ -162,13 +159,6 @@ typedef struct FlowBatch
 	int			n_done;			/* attempts that were recorded */
 	int			n_settled;		/* the same, and tasks ended otherwise */
 } FlowBatch;
-
-/*
- * One try of the plan: claims its steps, runs them, flushes, commits.  Returns
- * NULL, or what went wrong, after which nothing of it has happened; what the
- * batch knows stays until the next try.
- */
-extern struct ErrorData *FlowBatchTry(FlowBatch *batch);
 
 /*
  * Does the plan, and again in smaller pieces what fails, until every step has

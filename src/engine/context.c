@@ -35,7 +35,6 @@ static bool is_upstream(FlowItem *item, int step_no);
 static Datum param_value(FlowItem *item, int paramid, bool *isnull);
 static void load_output(FlowRunRef *run, int step_no);
 static FlowDatum *find_data(FlowRunRef *run, const char *key);
-static bool find_known(FlowRunRef *run, const char *key, Datum *value);
 static void at_subxact(SubXactEvent event, SubTransactionId sub,
 					   SubTransactionId parent, void *arg);
 static List *undo_data(List *data, int level);
@@ -197,8 +196,6 @@ FlowContextGetData(FlowItem *item, const char *key, Datum *value)
 		*value = set->value;
 		return !set->isnull;
 	}
-	if (current_batch->isolated == item)
-		return find_known(item->run, key, value);
 	SPI_connect();
 	FlowIdentityRaise(&identity);
 	found = FlowDataLoad(item->run->id, key, value);
@@ -242,23 +239,6 @@ find_data(FlowRunRef *run, const char *key)
 			return set;
 	}
 	return NULL;
-}
-
-static bool
-find_known(FlowRunRef *run, const char *key, Datum *value)
-{
-	ListCell   *cell;
-
-	foreach(cell, run->known_data)
-	{
-		FlowDataRow *row = lfirst(cell);
-
-		if (strcmp(row->key, key) != 0)
-			continue;
-		*value = row->value;
-		return true;
-	}
-	return false;
 }
 
 /*

@@ -6,8 +6,7 @@
  * ended meanwhile, so a step at such a level does not settle itself.  A worker
  * runs three transactions, of which each may be the last one it lives to see:
  *
- *	1. READ COMMITTED, nothing written: claims the step, and reads all it can
- *	   ask about its run.
+ *	1. READ COMMITTED, nothing written: claims the step, and learns of its run.
  *	2. At the step's level: locks its task, runs it, locks its run, looks
  *	   whether that was cancelled, and marks the task as ended, with the
  *	   output, the data and the controls of the step.  This commit is the
@@ -19,8 +18,10 @@
  * locked: nobody touches it but whoever settles it.  Only then does the step
  * have an outcome and count at joins.
  *
- * In the second transaction no SQL of ours reads or writes a table of ours:
- * at SERIALIZABLE its predicate locks would make unrelated runs conflict.
+ * At SERIALIZABLE unrelated runs must not conflict through our tables.  The
+ * second transaction writes nothing of ours but its task, and that by position;
+ * what it reads, outputs and data, is only ever written at READ COMMITTED, by
+ * flushes, so that the predicate locks on them never meet a conflict.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -32,10 +33,7 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
-#include "base/identity.h"
 #include "base/json.h"
-#include "catalog/cat_event.h"
-#include "catalog/cat_outcome.h"
 #include "catalog/cat_run.h"
 #include "catalog/catalog.h"
 #include "engine/context.h"
@@ -45,7 +43,6 @@
 #include "engine/redo.h"
 #include "shmem/testpoint.h"
 
-static void read_outputs(FlowItem *item);
 static bool take_task(FlowBatch *batch, FlowItem *item, FlowHeldRow *task);
 static void put_aside(FlowBatch *batch, const FlowItem *item);
 static void hold_run(FlowBatch *batch, FlowRunRef *run);
@@ -55,7 +52,7 @@ static void write_set(JsonbParseState **state, const FlowDatum *set);
 static void write_control(JsonbParseState **state, const FlowControl *control);
 static void push_value(JsonbParseState **state, Datum json);
 static void push_number(JsonbParseState **state, int64 number);
-static void push_text(JsonbParseState **state, const char *text);
+static void push_text(JsonbParseState **state, const char *string);
 static void read_asked(FlowBatch *batch, FlowItem *item, Jsonb *asked);
 static FlowDatum *read_set(const JsonbValue *json);
 static FlowControl *read_control(const FlowItem *item, const JsonbValue *json);
@@ -72,7 +69,6 @@ FlowIsolatedIs(const FlowItem *item)
 bool
 FlowIsolatedPrepare(FlowBatch *batch)
 {
-	FlowIdentity identity;
 	FlowItem   *item;
 
 	if (batch->scope != FLOW_GUARD_TRANSACTION || batch->plan->n_keys != 1 ||
@@ -82,37 +78,12 @@ FlowIsolatedPrepare(FlowBatch *batch)
 	if (!FlowIsolatedIs(item))
 		return false;
 
-	FlowIdentityRaise(&identity);
-	read_outputs(item);
-	item->run->known_data = FlowDataListOf(item->run->id);
-	FlowIdentityRestore(&identity);
 	batch->isolated = item;
 
 	/* nothing but a lock is lost if this commit is */
 	(void) set_config_option("synchronous_commit", "off", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	return true;
-}
-
-/* Upstream of the step everything has ended, and stays as it is. */
-static void
-read_outputs(FlowItem *item)
-{
-	FlowRunRef *run = item->run;
-	ListCell   *cell;
-
-	if (item->step->n_deps == 0)
-		return;
-	foreach(cell, FlowOutcomeOutputs(run->id))
-	{
-		FlowOutcomeRow *row = lfirst(cell);
-		int			no = row->key.step_no;
-
-		if (!FlowPlanIsUpstream(item->step, &run->definition->steps[no - 1]))
-			continue;
-		run->outputs[no] = row->output;
-		run->outputs_state[no] = row->has_output ? 1 : 2;
-	}
 }
 
 FlowGuardScope
@@ -361,13 +332,13 @@ push_number(JsonbParseState **state, int64 number)
 }
 
 static void
-push_text(JsonbParseState **state, const char *text)
+push_text(JsonbParseState **state, const char *string)
 {
 	JsonbValue	value;
 
 	value.type = jbvNull;
-	if (text !=NULL)
-		FlowJsonPushText(state, WJB_ELEM, text);
+	if (string)
+		FlowJsonPushText(state, WJB_ELEM, string);
 	else
 		pushJsonbValue(state, WJB_ELEM, &value);
 }

@@ -14,8 +14,8 @@ extern bool FlowIsolatedIs(const FlowItem *item);
 
 /*
  * At the end of a worker's try, with its step claimed.  If such a step was
- * all that was claimed, reads what it can ask about its run, makes it
- * batch->isolated and returns true: there is nothing to flush.
+ * all that was claimed, makes it batch->isolated and returns true: there is
+ * nothing to flush.
  */
 extern bool FlowIsolatedPrepare(FlowBatch *batch);
 
