@@ -99,6 +99,14 @@ my %own = map { $_ => 1 } 'role', 'search_path', 'deadlock_timeout', 'local_prel
 my $no = 0;
 my %names;
 
+# Those that keep a client from its work do nothing to a worker
+sub is_for_clients
+{
+	my %settings = @_;
+
+	return $settings{local_preload_libraries} || $settings{idle_in_transaction_session_timeout};
+}
+
 foreach my $case (@cases)
 {
 	my %settings = @$case;
@@ -112,9 +120,9 @@ foreach my $case (@cases)
 	$node->safe_psql('postgres', join(';', map { "ALTER ROLE $role $where SET $_ = $settings{$_}" } sort keys %settings));
 	$names{$role} = join(', ', map { "$_ = $settings{$_}" } sort keys %settings);
 
-	# under these settings, as far as they let anybody define something
-	$node->safe_psql('postgres', "SET ROLE $role; BEGIN READ WRITE ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = 0; "
-		  . sprintf($workflow, $role) . '; COMMIT', extra_params => [ '-U', $settings{local_preload_libraries} ? 'postgres' : $role ]);
+	# under these settings, as far as they let a client define something
+	$node->safe_psql('postgres', "SET ROLE $role; BEGIN READ WRITE ISOLATION LEVEL READ COMMITTED; "
+		  . sprintf($workflow, $role) . '; COMMIT', extra_params => [ '-U', is_for_clients(%settings) ? 'postgres' : $role ]);
 }
 
 # Started by another, and by the owner under these settings
@@ -125,7 +133,7 @@ foreach my $i (1 .. $no)
 
 	$node->safe_psql('postgres', qq{SELECT flow_start('owner_$i', '$input') FROM generate_series(1, 2)});
 	$node->safe_psql('postgres', qq{SET ROLE owner_$i; BEGIN READ WRITE; SELECT flow_start('owner_$i', '$input'); COMMIT},
-		extra_params => [ '-U', $settings{local_preload_libraries} ? 'postgres' : "owner_$i" ]);
+		extra_params => [ '-U', is_for_clients(%settings) ? 'postgres' : "owner_$i" ]);
 }
 wait_for_end($node, 'all runs end');
 is_consistent($node, 'effects and states agree, whatever the settings');
@@ -161,7 +169,7 @@ $node->safe_psql('hostile', q{
 	CREATE TABLE numbers AS SELECT generate_series(1, 5000) AS n;
 	GRANT SELECT, INSERT ON audit, numbers TO PUBLIC});
 $node->safe_psql('hostile', 'SET ROLE someone; ' . sprintf($workflow, 'all'));
-my %all = map { @$_ } grep { $_->[0] ne 'local_preload_libraries' } @cases;
+my %all = map { @$_ } grep { !is_for_clients(@$_) } @cases;
 $node->safe_psql('postgres', "ALTER DATABASE hostile SET $_ = $all{$_}") foreach sort keys %all;
 my $run = $node->safe_psql('hostile', q{SET ROLE NONE; BEGIN READ WRITE; SELECT flow_start('all', '{"names": [], "least": 1}'); COMMIT});
 is($node->safe_psql('hostile', qq{SET ROLE NONE; BEGIN ISOLATION LEVEL READ COMMITTED; SELECT status, output FROM flow_await($run, '60 s'); COMMIT}),
