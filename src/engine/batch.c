@@ -281,7 +281,7 @@ may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step, bool hides)
 bool
 FlowBatchTakesTurns(FlowAverage average)
 {
-	return average.penalty > 0 && !average.contended &&
+	return average.penalty > 0 && !average.contended && average.runs > 0 &&
 		average.usec <= FlowBatchTime * 1000.0;
 }
 

@@ -71,6 +71,7 @@ static FlowPlan *make_plan(const FlowReady *entries, int n);
 static int	compare_keys(const void *a, const void *b);
 static void release(FlowBatch *batch);
 static void give_back(int lane, List *entries, int others);
+static void end_try(int lane, const FlowReady *entry);
 static void call_others(int lane, int others);
 static void end_turn(FlowBatch *batch);
 static void park(int lane, List *entries);
@@ -110,7 +111,7 @@ FlowBatchRun(int lane)
 	FlowBatchDo(&batch, plan);
 	end_turn(&batch);
 	if (tried)
-		call_others(lane, FlowQueueLength(lane) - 1);
+		end_try(lane, &entries[0]);
 	note_expansion(n - batch.n_left, batch.n_done);
 	give_back(lane, batch.left, list_length(batch.left) - 1);
 	park(lane, batch.unclaimed);
@@ -239,6 +240,14 @@ give_back(int lane, List *entries, int others)
 	foreach(cell, entries)
 		(void) FlowQueuePush(lane, lfirst(cell), 1);
 	call_others(lane, others);
+}
+
+/* If it got through, all that were set aside are queued again. */
+static void
+end_try(int lane, const FlowReady *entry)
+{
+	FlowAsideEndTry(lane, entry);
+	call_others(lane, FlowQueueLength(lane) - 1);
 }
 
 static void

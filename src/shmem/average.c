@@ -31,6 +31,7 @@
 #define MAX_PENALTY		65536
 #define PENALTY_GROWTH	4
 #define MAX_TURN_CONFLICTS	3	/* within a penalty */
+#define MAX_CONTENDED	1024	/* penalty, if taking turns does not help */
 
 typedef struct Entry
 {
@@ -106,6 +107,8 @@ FlowAverageNoteConflict(int32 definition_id, int32 step_no, bool in_turn)
 		average->contended = true;
 	if (average->penalty <= 0)
 		entry->last_penalty = next_penalty(entry);
+	if (average->contended)
+		entry->last_penalty = Min(entry->last_penalty, MAX_CONTENDED);
 	average->penalty = entry->last_penalty;
 }
 
