@@ -61,8 +61,12 @@ static int	n_parked = 0;
 static Delay delays[MAX_DELAYS];
 static int	next_delay = 0;
 
-/* Moving average of the steps that one entry has led to in its batch */
-static double steps_per_entry = 1;
+/*
+ * Moving average of the steps that one entry has led to in its batch; a guess
+ * until there has been one.
+ */
+static double steps_per_entry = 4;
+static bool has_measured = false;
 
 static void note_expansion(int entries, int steps);
 static bool takes_turns(const FlowReady *next, void *arg);
@@ -147,8 +151,13 @@ end_turn(FlowBatch *batch)
 static void
 note_expansion(int entries, int steps)
 {
-	if (entries > 0 && steps > 0)
-		steps_per_entry += (Max(1.0, (double) steps / entries) - steps_per_entry) / 4;
+	double		measured;
+
+	if (entries <= 0 || steps <= 0)
+		return;
+	measured = Max(1.0, (double) steps / entries);
+	steps_per_entry += (measured - steps_per_entry) / (has_measured ? 4 : 1);
+	has_measured = true;
 }
 
 /* Called under the queue's lock, before the next for the same entry. */
