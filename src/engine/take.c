@@ -167,7 +167,7 @@ takes_turns(const FlowReady *next, void *arg)
 	Room	   *room = arg;
 
 	room->average = FlowAverageGet(next->definition_id, next->key.step_no);
-	return FlowBatchTakesTurns(room->average);
+	return FlowAverageTakesTurns(room->average);
 }
 
 /*
@@ -190,7 +190,7 @@ choose(const FlowReady *next, int taken, void *arg)
 		return FLOW_LEAVE;
 	if (average.failures > 0)
 		room->steps = Min(room->steps, Max(1, (int) (1 / sqrt(average.failures))));
-	if (FlowBatchTakesTurns(average))
+	if (FlowAverageTakesTurns(average))
 		room->in_turn = true;
 	else if (average.penalty > 0)
 		return FLOW_TAKE_LAST;

@@ -18,6 +18,7 @@
 #include "storage/shmem.h"
 #include "utils/memutils.h"
 
+#include "guc.h"
 #include "shmem/average.h"
 
 #define TABLE_SIZE		4096	/* entries */
@@ -120,6 +121,14 @@ next_penalty(const Entry *entry)
 		entry->average.penalty <= -entry->last_penalty)
 		return MIN_PENALTY;
 	return Min(entry->last_penalty * PENALTY_GROWTH, MAX_PENALTY);
+}
+
+/* Many of them in one batch, with nobody to conflict with, are fastest. */
+bool
+FlowAverageTakesTurns(FlowAverage average)
+{
+	return average.penalty > 0 && !average.contended && average.runs > 0 &&
+		average.usec <= FlowBatchTime * 1000.0;
 }
 
 static Entry *
