@@ -305,22 +305,11 @@ may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step, bool hides)
 	average = FlowAverageGet(run->definition->id, step->no);
 	if (average.runs == 0)
 		return !hides && !FlowDatabaseIsPromoted(MyDatabaseId);
-	if (FlowBatchTakesTurns(average) && !batch->in_turn)
+	if (FlowAverageTakesTurns(average) && !batch->in_turn)
 		batch->in_turn = FlowQueueTakeTurn(batch->lane);
-	if (FlowBatchTakesTurns(average) && !batch->in_turn)
+	if (FlowAverageTakesTurns(average) && !batch->in_turn)
 		return false;
 	return average.usec <= FlowBatchTime * 1000.0;
-}
-
-/*
- * A short step that meets conflicts is fastest if one worker at a time runs
- * many; unless the conflicts are with somebody else.
- */
-bool
-FlowBatchTakesTurns(FlowAverage average)
-{
-	return average.penalty > 0 && !average.contended &&
-		average.usec <= FlowBatchTime * 1000.0;
 }
 
 static bool
@@ -353,7 +342,7 @@ is_full(FlowBatch *batch, const FlowItem *item)
 	if (item->finished_at - batch->began >= (int64) FlowBatchTime * 1000)
 		return true;
 	average = FlowAverageGet(item->run->definition->id, item->step->no);
-	return average.penalty > 0 && !(batch->in_turn && FlowBatchTakesTurns(average));
+	return average.penalty > 0 && !(batch->in_turn && FlowAverageTakesTurns(average));
 }
 
 /*

@@ -2,8 +2,7 @@
  * batch.h
  *	  Steps that share one transaction, and what became of them.
  *
- * What a batch decided is these structs: filled by claim.c and execute.c,
- * read by flush.c.
+ * What it decided is these structs, made in claim.c, read in flush.c.
  *-------------------------------------------------------------------------
  */
 #ifndef FLOW_BATCH_H
@@ -13,7 +12,6 @@
 #include "define/plan.h"
 #include "flow.h"
 #include "nodes/pg_list.h"
-#include "shmem/average.h"
 #include "shmem/queue.h"
 #include "storage/itemptr.h"
 
@@ -45,8 +43,7 @@ typedef struct FlowRunRef
 	TimestampTz slot;
 	Datum		input;			/* jsonb */
 
-	bool		whole;			/* no step had ended before this batch, and
-								 * none can end outside it */
+	bool		whole;			/* no step ended before it, nor can outside */
 	bool		ended_known;	/* the table had no end of a step that is not
 								 * in "ended" */
 	uint8	   *ended;			/* by step number: FlowStepStatus of those
@@ -73,8 +70,7 @@ typedef struct FlowItem
 								 * locked */
 	ItemPointerData tid;
 	int32		attempt;		/* number of this attempt, from 1 */
-	int32		attempt_base;	/* attempts that do not count: before a retry
-								 * by hand */
+	int32		attempt_base;	/* attempts before a retry by hand */
 	bool		executed;		/* its SQL has run in this transaction */
 	bool		apart;			/* under suspicion: not to be run along with
 								 * others */
@@ -172,9 +168,6 @@ extern FlowBatch *FlowBatchCurrent(void);
 
 /* Finds a run of the batch, or NULL. */
 extern FlowRunRef *FlowBatchFindRun(FlowBatch *batch, int64 run_id);
-
-/* True if only one worker at a time should run such a step.  Pure. */
-extern bool FlowBatchTakesTurns(FlowAverage average);
 
 /* Gives up the transaction of the batch; no step is to blame. */
 extern void FlowBatchAbandon(FlowBatch *batch, FlowVerdict verdict) pg_attribute_noreturn();

@@ -62,8 +62,12 @@ static int	n_parked = 0;
 static Delay delays[MAX_DELAYS];
 static int	next_delay = 0;
 
-/* Moving average of the steps that one entry has led to in its batch */
-static double steps_per_entry = 1;
+/*
+ * Moving average of the steps that one entry has led to in its batch; a guess
+ * until there has been one.
+ */
+static double steps_per_entry = 4;
+static bool has_measured = false;
 
 static void note_expansion(int entries, int steps);
 static bool takes_turns(const FlowReady *next, void *arg);
@@ -73,6 +77,7 @@ static FlowPlan *make_plan(const FlowReady *entries, int n);
 static int	compare_keys(const void *a, const void *b);
 static void release(FlowBatch *batch);
 static void give_back(int lane, List *entries, int others);
+static void end_try(int lane, const FlowReady *entry);
 static void call_others(int lane, int others);
 static void end_turn(FlowBatch *batch);
 static void park(int lane, List *entries);
@@ -115,7 +120,7 @@ FlowBatchRun(int lane)
 	FlowBatchDo(&batch, plan);
 	end_turn(&batch);
 	if (tried)
-		call_others(lane, FlowQueueLength(lane) - 1);
+		end_try(lane, &entries[0]);
 	note_expansion(n - batch.n_left, batch.n_done);
 	give_back(lane, batch.left, list_length(batch.left) - 1);
 	park(lane, batch.unclaimed);
@@ -151,8 +156,13 @@ end_turn(FlowBatch *batch)
 static void
 note_expansion(int entries, int steps)
 {
-	if (entries > 0 && steps > 0)
-		steps_per_entry += (Max(1.0, (double) steps / entries) - steps_per_entry) / 4;
+	double		measured;
+
+	if (entries <= 0 || steps <= 0)
+		return;
+	measured = Max(1.0, (double) steps / entries);
+	steps_per_entry += (measured - steps_per_entry) / (has_measured ? 4 : 1);
+	has_measured = true;
 }
 
 /* Called under the queue's lock, before the next for the same entry. */
@@ -162,7 +172,7 @@ takes_turns(const FlowReady *next, void *arg)
 	Room	   *room = arg;
 
 	room->average = FlowAverageGet(next->definition_id, next->key.step_no);
-	return FlowBatchTakesTurns(room->average);
+	return FlowAverageTakesTurns(room->average);
 }
 
 /*
@@ -187,7 +197,7 @@ choose(const FlowReady *next, int taken, void *arg)
 		return FLOW_LEAVE;
 	if (average.failures > 0)
 		room->steps = Min(room->steps, Max(1, (int) (1 / sqrt(average.failures))));
-	if (FlowBatchTakesTurns(average))
+	if (FlowAverageTakesTurns(average))
 		room->in_turn = true;
 	else if (average.penalty > 0)
 		return FLOW_TAKE_LAST;
@@ -255,6 +265,14 @@ give_back(int lane, List *entries, int others)
 	foreach(cell, entries)
 		(void) FlowQueuePush(lane, lfirst(cell), 1);
 	call_others(lane, others);
+}
+
+/* If it got through, all that were set aside are queued again. */
+static void
+end_try(int lane, const FlowReady *entry)
+{
+	FlowAsideEndTry(lane, entry);
+	call_others(lane, FlowQueueLength(lane) - 1);
 }
 
 static void

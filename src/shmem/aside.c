@@ -159,6 +159,20 @@ FlowAsidePopTry(int lane, FlowReady *entry)
 	return gate != NULL;
 }
 
+void
+FlowAsideEndTry(int lane, const FlowReady *entry)
+{
+	FlowLane   *at = FlowLaneLock(lane);
+	FlowGate   *gate;
+
+	if (at == NULL)
+		return;
+	gate = FlowGateFind(&at->gates, entry->definition_id, entry->key.step_no);
+	if (gate != NULL)
+		FlowGateEndTry(gate, GetCurrentTimestamp());
+	LWLockRelease(FlowShmemLock());
+}
+
 /* Almost always there is no such gate, and no lock is needed to see that. */
 void
 FlowAsideNoteFree(int lane, int32 definition_id, int32 step_no, bool tried)

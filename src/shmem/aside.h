@@ -25,11 +25,13 @@ extern bool FlowAsideNoteBlocked(int lane, int32 definition_id, int32 step_no);
 extern bool FlowAsideSetAside(int lane, const FlowReady *ready);
 
 /*
- * Takes off one of those set aside, to be tried; false if none is due.  A run of
+ * Takes off one of those set aside, to be tried; false if none is due.  When
+ * it has been, or was gone, FlowAsideEndTry is to be called.  A run of
  * the step that got through, whatever it came to, is told to
  * FlowAsideNoteFree; if it was "tried", all set aside are queued again.
  */
 extern bool FlowAsidePopTry(int lane, FlowReady *entry);
+extern void FlowAsideEndTry(int lane, const FlowReady *entry);
 extern void FlowAsideNoteFree(int lane, int32 definition_id, int32 step_no,
 							  bool tried);
 extern bool FlowAsideIsClosed(int lane, int32 definition_id, int32 step_no);

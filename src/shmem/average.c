@@ -18,6 +18,7 @@
 #include "storage/shmem.h"
 #include "utils/memutils.h"
 
+#include "guc.h"
 #include "shmem/average.h"
 
 #define TABLE_SIZE		4096	/* entries */
@@ -31,6 +32,7 @@
 #define MAX_PENALTY		65536
 #define PENALTY_GROWTH	4
 #define MAX_TURN_CONFLICTS	3	/* within a penalty */
+#define MAX_CONTENDED	1024	/* penalty, if taking turns does not help */
 
 typedef struct Entry
 {
@@ -112,6 +114,8 @@ FlowAverageNoteConflict(int32 definition_id, int32 step_no, bool in_turn)
 		average->contended = true;
 	if (average->penalty <= 0)
 		entry->last_penalty = next_penalty(entry);
+	if (average->contended)
+		entry->last_penalty = Min(entry->last_penalty, MAX_CONTENDED);
 	average->penalty = entry->last_penalty;
 }
 
@@ -123,6 +127,14 @@ next_penalty(const Entry *entry)
 		entry->average.penalty <= -entry->last_penalty)
 		return MIN_PENALTY;
 	return Min(entry->last_penalty * PENALTY_GROWTH, MAX_PENALTY);
+}
+
+/* Many of them in one batch, with nobody to conflict with, are fastest. */
+bool
+FlowAverageTakesTurns(FlowAverage average)
+{
+	return average.penalty > 0 && !average.contended && average.runs > 0 &&
+		average.usec <= FlowBatchTime * 1000.0;
 }
 
 static Entry *

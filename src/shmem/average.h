@@ -32,6 +32,12 @@ extern void FlowAverageNoteAlone(int32 definition_id, int32 step_no);
 extern void FlowAverageNoteConflict(int32 definition_id, int32 step_no,
 									bool in_turn);
 
+/*
+ * True if only one worker at a time should run such a step: it is short, and
+ * has met conflicts with others of its kind.  Pure.
+ */
+extern bool FlowAverageTakesTurns(FlowAverage average);
+
 extern Size FlowAverageShmemSize(void);
 extern void FlowAverageShmemInit(void);
 

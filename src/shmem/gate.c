@@ -83,6 +83,7 @@ FlowGateNoteBlocked(FlowGate *gate, TimestampTz now)
 	gate->blocked = Min(gate->blocked + 1, CLOSED_AFTER);
 	if (is_stale(gate, now))
 		gate->delay = 0;
+	gate->trying = false;
 	push_back(gate, now);
 }
 
@@ -97,7 +98,10 @@ FlowGateNoteFree(FlowGate *gate, bool tried)
 {
 	gate->blocked = 0;
 	if (tried)
+	{
 		gate->delay = 0;
+		gate->trying = false;
+	}
 	return tried;
 }
 
@@ -140,7 +144,17 @@ FlowGateTry(FlowGate *gate, TimestampTz now)
 	gate->newest_next = !gate->newest_next;
 	gate->delay = Min(Max(2 * gate->delay, MIN_DELAY), MAX_DELAY);
 	push_back(gate, now);
+	gate->trying = true;
 	return entry;
+}
+
+/* It was of a run that has been cancelled, perhaps. */
+void
+FlowGateEndTry(FlowGate *gate, TimestampTz now)
+{
+	if (gate->trying)
+		gate->until = now;
+	gate->trying = false;
 }
 
 dlist_node *

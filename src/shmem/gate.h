@@ -21,6 +21,8 @@ typedef struct FlowGate
 	int			blocked;		/* runs in a row that met a lock */
 	int			delay;			/* ms, after the last of those set aside */
 	int			entries;		/* set aside */
+	bool		trying;			/* one is being tried; not yet known how it
+								 * went */
 	bool		newest_next;	/* the next to be tried: the newest, or the
 								 * oldest */
 	TimestampTz until;			/* none of those set aside is tried before */
@@ -64,6 +66,9 @@ extern void FlowGateAdd(FlowGate *gate, dlist_node *entry);
 
 /* Takes the one to be tried off the list; there must be one. */
 extern dlist_node *FlowGateTry(FlowGate *gate, TimestampTz now);
+
+/* The one tried is over; if nothing was heard of it, the next may be tried. */
+extern void FlowGateEndTry(FlowGate *gate, TimestampTz now);
 
 /* Takes any off the list, NULL if there is none. */
 extern dlist_node *FlowGateRemove(FlowGate *gate);

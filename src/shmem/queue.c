@@ -50,8 +50,7 @@ static int	my_worker = -1;
 
 static int	find_lane(Oid database, Oid role);
 static bool lane_is_reusable(const Lane *lane);
-static bool pass_over(Lane *lane, Entry *entry, const FlowTakePolicy *policy,
-					  void *arg);
+static bool pass_over(Lane *lane, Entry *entry, bool turn);
 static bool push(Lane *lane, const FlowReady *ready, TimestampTz now);
 static void clear_lane(Lane *lane);
 static void describe_lane(int number, FlowLaneInfo *info);
@@ -138,6 +137,7 @@ FlowQueuePop(int lane, FlowReady *entries, int max,
 	Lane	   *from = FlowLaneLock(lane);
 	FlowTake	take = FLOW_TAKE;
 	Entry	   *first;
+	bool		turn;
 	int			passed = 0;
 	int			taken = 0;
 
@@ -146,7 +146,8 @@ FlowQueuePop(int lane, FlowReady *entries, int max,
 	while (taken < max && take == FLOW_TAKE && passed < MAX_PASSED &&
 		   (first = FlowLaneBest(from)) != NULL)
 	{
-		if (pass_over(from, first, policy, arg))
+		turn = policy->takes_turns(&first->ready, arg);
+		if (pass_over(from, first, turn))
 		{
 			passed++;
 			continue;
@@ -154,6 +155,8 @@ FlowQueuePop(int lane, FlowReady *entries, int max,
 		take = policy->choose(&first->ready, taken, arg);
 		if (take == FLOW_LEAVE)
 			break;
+		if (turn)
+			from->turn = FlowMyProcNumber();
 		FlowLaneRemoveFromHeap(from, first);
 		entries[taken++] = first->ready;
 		from->virtual_time = Max(from->virtual_time, first->sequence);
@@ -165,7 +168,7 @@ FlowQueuePop(int lane, FlowReady *entries, int max,
 
 /* Puts the entry where it hides nothing if it cannot be taken now. */
 static bool
-pass_over(Lane *lane, Entry *entry, const FlowTakePolicy *policy, void *arg)
+pass_over(Lane *lane, Entry *entry, bool turn)
 {
 	FlowGate   *gate = FlowGateFind(&lane->gates, entry->ready.definition_id,
 									entry->ready.key.step_no);
@@ -178,13 +181,8 @@ pass_over(Lane *lane, Entry *entry, const FlowTakePolicy *policy, void *arg)
 		FlowLaneAddAside(lane, gate, entry);
 		return true;
 	}
-	if (!policy->takes_turns(&entry->ready, arg))
+	if (!turn || FlowLaneMayTakeTurn(lane))
 		return false;
-	if (FlowLaneMayTakeTurn(lane))
-	{
-		lane->turn = FlowMyProcNumber();
-		return false;
-	}
 	FlowLaneRemoveFromHeap(lane, entry);
 	FlowLaneAddToHeap(lane, entry, true);
 	return true;

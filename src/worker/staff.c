@@ -78,6 +78,7 @@ static StaffWorker staff[STAFF_MAX];
 static int	n_staff = 0;
 static HTAB *roles = NULL;
 static TimestampTz staff_next = DT_NOEND;
+static TimestampTz no_slot_since = DT_NOEND;
 static bool slot_complaint = false;
 
 static void forget_ended(const FlowLaneInfo *lanes, int n, TimestampTz now);
@@ -94,7 +95,7 @@ static void check_body(int64 home, void *arg);
 static void check_role(StaffCheck *check, Form_pg_authid role);
 static bool database_accepts(void);
 static bool start_worker(const FlowLaneInfo *lane, TimestampTz now);
-static void complain_of_slots(void);
+static void note_no_slot(TimestampTz now);
 static void release_idle(int n_wanted);
 static void wake_at(TimestampTz time);
 
@@ -428,14 +429,15 @@ start_worker(const FlowLaneInfo *lane, TimestampTz now)
 	caller = MemoryContextSwitchTo(TopMemoryContext);
 	worker->handle = FlowWorkerRegister(args);
 	MemoryContextSwitchTo(caller);
-	FlowDatabaseSetNoSlot(MyDatabaseId, worker->handle == NULL);
 	if (worker->handle == NULL)
 	{
 		FlowQueueWorkerStarting(lane->lane, -1);
-		complain_of_slots();
+		note_no_slot(now);
 		wake_at(TimestampTzPlusMilliseconds(now, STAFF_RETRY));
 		return true;
 	}
+	FlowDatabaseSetNoSlot(MyDatabaseId, false);
+	no_slot_since = DT_NOEND;
 	slot_complaint = false;
 	worker->role = lane->role;
 	worker->registered_at = now;
@@ -444,10 +446,16 @@ start_worker(const FlowLaneInfo *lane, TimestampTz now)
 	return true;
 }
 
+/*
+ * The slots of workers that have just ended are free in a moment, so that it
+ * says nothing if there is none now.
+ */
 static void
-complain_of_slots(void)
+note_no_slot(TimestampTz now)
 {
-	if (slot_complaint)
+	no_slot_since = Min(no_slot_since, now);
+	if (slot_complaint ||
+		!TimestampDifferenceExceeds(no_slot_since, now, STAFF_RETRY / 2))
 		return;
 	slot_complaint = true;
 	ereport(WARNING,
@@ -456,6 +464,7 @@ complain_of_slots(void)
 					MyDatabaseId),
 			 errdetail("Their steps wait until one is free."),
 			 errhint("Raise max_worker_processes.")));
+	FlowDatabaseSetNoSlot(MyDatabaseId, true);
 }
 
 /* Wakes workers that have nothing to do, in any database: they give way. */

@@ -1,5 +1,6 @@
 # Steps behind somebody's lock: everything else goes on, with however few
 # workers, and they run when it is gone, without an attempt being charged.
+# Steps that get in each other's way take turns.
 use strict;
 use warnings;
 use FlowTest;
@@ -140,6 +141,47 @@ foreach my $n (1, 2)
 	is_clean("$n workers, a row");
 }
 
+# Runs that were cancelled while they were set aside are in nobody's way
+my $holder = hold('LOCK TABLE gate');
+start('one', 'behind', 50);
+start('one', 'beside', 50);
+wait_for($node, unfinished('beside') . ' = 0', 'cancelled: other workflows complete');
+is(steer($node, 'flow_cancel', q{SELECT id FROM flow.run WHERE workflow = 'behind' AND finished_at IS NULL}), '50', 'cancelled: those that wait can be cancelled');
+let_go($holder);
+start('one', 'behind', 50);
+wait_for_end($node, 'cancelled: those that come after them complete');
+is(value($node, q{SELECT status, count(*) FROM (SELECT status FROM flow.run WHERE workflow = 'behind' ORDER BY id DESC LIMIT 100) r GROUP BY status ORDER BY status}),
+	"cancelled|50\ncompleted|50", 'cancelled: those, and no others, were');
+
+# Steps that conflict take turns; a turn ends with its worker
+workers(4);
+as('one', q{SELECT flow_define('hot', ARRAY[} .
+	audited('a', undef, 'UPDATE gate SET n = n + 1 WHERE id = flow.run_id * 7919 % 20 + 1') . ', ' .
+	audited('b', q{after => '{a}'}, 'UPDATE gate SET n = n + 1 WHERE id = flow.run_id / 3 % 20 + 1') . '])');
+my $sum = value($node, 'SELECT sum(n) FROM gate');
+foreach my $round (1 .. 4)
+{
+	as('one', q{SELECT flow_start('hot') FROM generate_series(1, 1000)});
+	start('one', 'beside', 100);
+	wait_for($node, unfinished('hot') . ' < 700', "turns $round: some have run");
+	$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM flow.activity WHERE type = 'worker' AND run_id IS NOT NULL});
+	wait_for($node, unfinished('beside') . ' = 0', "turns $round: other workflows complete");
+	wait_for_end($node, "turns $round: and those that conflict");
+}
+as('one', q{SELECT flow_define('nap', ARRAY[flow_step('s', 'SELECT pg_sleep(600)')])});
+foreach my $naps (0 .. 3)
+{
+	start('one', 'nap', 1) if $naps > 0;
+	wait_for($node, "(SELECT count(*) FROM flow.activity WHERE workflow = 'nap') = $naps");
+	my $run = value($node, q{SELECT flow_start('hot')});
+
+	is(value($node, "SELECT status FROM flow_await($run, '60 s')"), 'completed', "turns: nobody who does something else keeps one ($naps)");
+}
+steer($node, 'flow_cancel', q{SELECT id FROM flow.run WHERE workflow = 'nap'});
+wait_for_end($node, 'turns: all ended');
+is(value($node, 'SELECT sum(n) FROM gate'), $sum + 2 * 4004, 'turns: each update was done once');
+is(value($node, 'SELECT count(*) FROM flow.attempt'), '0', 'turns: no attempt was charged');
+$node->safe_psql('postgres', 'ANALYZE');
 is_consistent($node);
 
 $node->stop;
