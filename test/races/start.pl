@@ -137,5 +137,32 @@ foreach my $point ('take-popped', 'claim-end', 'push-begin')
 	is(value($node, "SELECT status FROM flow_await($run, '40 s')", database => 'other'), 'completed', "a DROP EXTENSION that is rolled back at $point changes nothing");
 }
 
+# A database is let go: while the command waits for our processes, a request does
+# not bring them back; when it is given up, they come
+sub drop_at_letgo
+{
+	arm($node, 'letgo-wait', 'wait', process => 'client');
+	$run = value($node, q{SELECT flow_start('one')}, database => 'other');
+	my $drop = client($node, 'DROP DATABASE other');
+	wait_at($node, 'letgo-wait', 1, 'DROP DATABASE waits for our processes');
+	return $drop;
+}
+
+my $ours = "FROM pg_stat_activity WHERE datname = 'other' AND backend_type ~ '^flow'";
+arm($node, 'execute-begin', 'wait', database => $other, times => undef);
+my $drop = drop_at_letgo();
+wait_for($node, "NOT EXISTS (SELECT $ours)", '... they have left');
+disarm($node, 'execute-begin');
+$run = value($node, q{SELECT flow_start('one')}, database => 'other');
+is(value($node, "SELECT count(*) $ours"), 0, '... and do not come back for a run that starts');
+$node->safe_psql('postgres', q{SELECT pg_cancel_backend((test.waiters('letgo-wait'))[1])});
+is(answer($drop), 'ERROR:  57014', '... the command is cancelled');
+disarm($node);
+is(value($node, "SELECT status FROM flow_await($run, '40 s')", database => 'other'), 'completed', '... and the run completes');
+arm($node, 'execute-begin', 'wait', database => $other, times => undef);
+$drop = drop_at_letgo();
+disarm($node);
+is(answer($drop), '', 'another DROP DATABASE is done');
+
 $node->stop;
 done_testing();
