@@ -152,7 +152,7 @@ foreach my $point ('execute-end', 'flush-begin')
 }
 
 # A worker that has seen the run cancelled, and flushes after the retry
-arm($node, 'flush-locked', 'count');
+fresh($node);
 arm($node, 'take-popped', 'wait');
 $run = start('two');
 wait_at($node, 'take-popped');
