@@ -190,7 +190,7 @@ EXTRA_CLEAN = $(OBJS:.o=.d) sql/$(EXTENSION)--*.sql tmp_check tmp_check_iso \
 # else the first in the path.
 PG_CONFIG ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
-PROJECT_TARGETS = demo test check-quick storm bench style indent lint
+PROJECT_TARGETS = demo test races check-quick storm bench style indent lint
 
 ifneq ($(wildcard $(PGXS)),)
 
@@ -202,11 +202,15 @@ $(DATA_built): $(SQL_FRAGMENTS) Makefile
 	cat $(SQL_FRAGMENTS); } > $@
 
 # What needs more than a compiler asks for it first.
-test demo bench check-quick storm style indent lint: deps
+test races demo bench check-quick storm style indent lint: deps
 
 # Everything that is tested, on servers of its own (test/check/suites)
 test: all
 	@test/check/suites all
+
+# Processes that meet at the wrong moment, made to (test/races)
+races: all
+	@test/check/suites races
 
 # The SQL regression tests only; of the build, only what is wrong is shown
 check-quick:
@@ -266,6 +270,7 @@ help:
 	@echo 'make install      install into the server of $$(PG_CONFIG)'
 	@echo 'make demo         order and ETL workflows on a throwaway server'
 	@echo 'make test         every test suite and style guard, on throwaway servers'
+	@echo 'make races        the tests on named points of the code only'
 	@echo 'make check-quick  the SQL regression tests only'
 	@echo 'make storm        200 kills of all kinds of processes under load (KILLS=n for n)'
 	@echo 'make bench        throughput and latency, with the floor they are measured against'

@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(
-  race_node arm release disarm wait_at waiter
+  race_node fresh arm release disarm wait_at waiter
   client answer is_blocked gated hold let_go running
   step_states run_state effects ends_as workers);
 
@@ -27,10 +27,26 @@ sub race_node
 	return $node;
 }
 
-# Tells a point what to do; options as in points.sql, times => undef: always
+# Empties the queue and what workers have put aside, for a test in which a worker
+# must not come to a point with an entry of the test before
+sub fresh
+{
+	my ($node) = @_;
+
+	$node->restart;
+	return;
+}
+
+# Points that disarm() without a name is for
+my %armed;
+
+# Tells a point what to do; options as in points.sql, times => undef: always.
+# With keep => 1, disarm() without a name does not concern it
 sub arm
 {
 	my ($node, $point, $action, %options) = @_;
+
+	$armed{$point} = 1 if !delete $options{keep};
 	my @options = map {
 		"$_ => " . (!defined $options{$_} ? 'NULL' : $options{$_} =~ /^\d+$/ && $_ ne 'argument' ? $options{$_} : "'$options{$_}'")
 	} sort keys %options;
@@ -47,11 +63,12 @@ sub release
 	return value($node, "SELECT test.release('$point'" . ($pid ? ", $pid" : '') . ')');
 }
 
+# Takes back what a point was told, or all of them; who waits goes on
 sub disarm
 {
 	my ($node, $point) = @_;
 
-	$node->safe_psql('postgres', 'SELECT test.disarm(' . ($point ? "'$point'" : '') . ')');
+	$node->safe_psql('postgres', join ';', map { "SELECT test.disarm('$_')" } $point // sort keys %armed);
 	return;
 }
 

@@ -66,6 +66,19 @@ wait_for($node, 'NOT ' . running($run, 's'), '... and has interrupted it');
 is(effects($node, $run), '', '... before it had an effect');
 disarm($node);
 
+# Known before the step is listed, so that no signal is sent: the worker sees it
+# by itself and does not begin, or it would stand before the gate for ever
+foreach my $point ('take-popped', 'claim-end')
+{
+	arm($node, $point, 'wait', process => 'worker');
+	$run = start('gated');
+	wait_at($node, $point);
+	is(cancel($run), 't', "a long step is cancelled at $point");
+	disarm($node, $point);
+	wait_for($node, "NOT EXISTS (SELECT FROM flow_internal.task WHERE run_id = $run)", '... and is not begun');
+	is(effects($node, $run), '', '... without an effect');
+}
+
 # Between the lock of the flush and its commit: the cancel waits
 foreach my $point ('flush-locked', 'flush-written', 'commit')
 {
@@ -131,6 +144,7 @@ foreach my $point ('execute-end', 'flush-begin')
 	is(value($node, "SELECT flow_retry($run)"), 't', '... and retried');
 	release($node, $point);
 	ends_as($node, $run, 'completed', '... it completes');
+	is(value($node, q{SELECT test.passed('execute-begin')}), 3, '... what had run when it was cancelled is done again');
 	disarm($node);
 	is(answer($client), 't', '... the cancel returns');
 	is(effects($node, $run), 'a b', '... each effect once');
@@ -138,7 +152,7 @@ foreach my $point ('execute-end', 'flush-begin')
 }
 
 # A worker that has seen the run cancelled, and flushes after the retry
-arm($node, 'flush-locked', 'count');
+fresh($node);
 arm($node, 'take-popped', 'wait');
 $run = start('two');
 wait_at($node, 'take-popped');

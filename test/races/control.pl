@@ -74,6 +74,7 @@ foreach my $point ('flush-locked', 'flush-written', 'commit')
 # holds the task when the entry comes again
 foreach my $point ('claim-begin', 'claim-end', 'push-begin')
 {
+	fresh($node);
 	arm($node, 'take-popped', 'wait', process => 'worker');
 	$run = start('two');
 	wait_at($node, 'take-popped');

@@ -19,6 +19,9 @@ my ($table) = slurp_file('src/shmem/testpoint.c') =~ /points\[\] = \{(.*?)\};/s;
 is(join(' ', $table =~ /"([^"]+)"/g), join(' ', sort keys %in_code), 'every point is listed, and every listed one exists');
 is(join(' ', grep { $in_code{$_} > 1 } sort keys %in_code), '', '... once');
 
+my ($listed) = slurp_file('test/races/README.md') =~ /^## The points\n(.*?)^## /ms;
+is(join(' ', sort map { /`([^`]+)`/g } $listed =~ /^\| (`[^|]*)\|/mg), join(' ', sort keys %in_code), '... and is in the documentation');
+
 my $node = race_node('points');
 
 $node->safe_psql('postgres', 'SELECT flow_define(\'one\', ARRAY[' . audited('s', q{batch => false}) . '])');

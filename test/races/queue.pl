@@ -1,6 +1,6 @@
 # What happens to an entry of the queue between the push and the claim: it
 # is there twice, its step is locked by a transaction that aborts, its worker is
-# about to end, its scheduler has just left.
+# about to end.
 use strict;
 use warnings;
 use FlowTest;
@@ -19,28 +19,15 @@ sub start
 	return value($node, "SELECT flow_start('$_[0]')");
 }
 
-# Not scheduler-leave, which somebody may be waiting at all the time
-sub disarm_workers
-{
-	disarm($node, $_) foreach 'take-popped', 'claim-end', 'flush-begin', 'flush-locked', 'push-begin', 'worker-retire';
-	return;
-}
-
 sub completed_once
 {
 	my ($run, $steps, $what) = @_;
 
-	disarm_workers();
+	disarm($node);
 	ends_as($node, $run, 'completed', "$what: the run completes");
 	is(effects($node, $run), $steps, '... each effect once');
 	return;
 }
-
-# A database whose scheduler leaves while the rest of this goes on
-$node->safe_psql('postgres', 'CREATE DATABASE quiet');
-$node->safe_psql('quiet', q{CREATE EXTENSION flow; SELECT flow_define('one', ARRAY[flow_step('s', 'SELECT 1')])});
-my $quiet = value($node, q{SELECT oid FROM pg_database WHERE datname = 'quiet'});
-arm($node, 'scheduler-leave', 'wait', database => $quiet);
 
 # An entry twice in one batch: pushed again by pause and resume while its worker
 # is busy.  Short steps, so that a batch takes both
@@ -67,6 +54,7 @@ completed_once($run, 's', 'several entries');
 workers($node, 3);
 foreach my $point ('claim-end', 'flush-begin', 'flush-locked', 'push-begin')
 {
+	fresh($node);
 	arm($node, 'take-popped', 'wait', process => 'worker');
 	$run = start('two');
 	wait_at($node, 'take-popped');
@@ -83,6 +71,7 @@ foreach my $point ('claim-end', 'flush-begin', 'flush-locked', 'push-begin')
 # then rolled back
 foreach my $held ("flow_cancel(%d)", "flow_pause(%d)")
 {
+	fresh($node);
 	arm($node, 'take-popped', 'wait', process => 'worker');
 	$run = start('two');
 	wait_at($node, 'take-popped');
@@ -98,6 +87,7 @@ foreach my $held ("flow_cancel(%d)", "flow_pause(%d)")
 }
 
 # ... and the worker that has put it aside is ended before that
+fresh($node);
 arm($node, 'take-popped', 'wait', process => 'worker');
 $run = start('two');
 wait_at($node, 'take-popped');
@@ -131,12 +121,6 @@ wait_at($node, 'worker-retire', 1, 'the next worker retires');
 $run = start('two');
 is(value($node, q{SELECT pg_terminate_backend((test.waiters('worker-retire'))[1])}), 't', '... and is ended');
 completed_once($run, 'a b', 'a worker that dies as it retires');
-
-# The scheduler of the quiet database has decided to leave when a run starts
-wait_at($node, 'scheduler-leave', 1, 'a scheduler leaves');
-$run = value($node, q{SELECT flow_start('one')}, database => 'quiet');
-disarm($node);
-is(value($node, "SELECT status FROM flow_await($run, '40 s')", database => 'quiet'), 'completed', 'a run that starts meanwhile completes');
 
 wait_for_end($node);
 is_consistent($node);

@@ -1,5 +1,5 @@
-# Starters of one key, and CREATE and DROP EXTENSION, at the same moment as a
-# start or a step.
+# Starters of one key, and what may be under way when a run starts: its scheduler
+# leaves, the extension or the database is dropped.
 use strict;
 use warnings;
 use FlowTest;
@@ -15,6 +15,12 @@ sub runs_of
 {
 	return value($node, "SELECT count(*) FROM flow.run WHERE key = '$_[0]'");
 }
+
+# A database whose scheduler leaves while the rest of this goes on; nothing else happens in it
+$node->safe_psql('postgres', 'CREATE DATABASE quiet');
+$node->safe_psql('quiet', q{CREATE EXTENSION flow; SELECT flow_define('one', ARRAY[flow_step('s', 'SELECT 1')])});
+my $quiet = value($node, q{SELECT oid FROM pg_database WHERE datname = 'quiet'});
+arm($node, 'scheduler-leave', 'wait', database => $quiet, keep => 1);
 
 # Two starters of one key; the second waits for what becomes of the first
 my $key = 0;
@@ -136,6 +142,39 @@ foreach my $point ('take-popped', 'claim-end', 'push-begin')
 	answer($drop) if $point ne 'take-popped';
 	is(value($node, "SELECT status FROM flow_await($run, '40 s')", database => 'other'), 'completed', "a DROP EXTENSION that is rolled back at $point changes nothing");
 }
+
+# The scheduler of the quiet database has decided to leave when a run starts
+wait_at($node, 'scheduler-leave', 1, 'a scheduler leaves');
+$run = value($node, q{SELECT flow_start('one')}, database => 'quiet');
+disarm($node, 'scheduler-leave');
+is(value($node, "SELECT status FROM flow_await($run, '40 s')", database => 'quiet'), 'completed', 'a run that starts meanwhile completes');
+
+# A database is let go: while the command waits for our processes, a request does
+# not bring them back; when it is given up, they come
+sub drop_at_letgo
+{
+	arm($node, 'letgo-wait', 'wait', process => 'client');
+	$run = value($node, q{SELECT flow_start('one')}, database => 'other');
+	my $drop = client($node, 'DROP DATABASE other');
+	wait_at($node, 'letgo-wait', 1, 'DROP DATABASE waits for our processes');
+	return $drop;
+}
+
+my $ours = "FROM pg_stat_activity WHERE datname = 'other' AND backend_type ~ '^flow'";
+arm($node, 'execute-begin', 'wait', database => $other, times => undef);
+my $drop = drop_at_letgo();
+wait_for($node, "NOT EXISTS (SELECT $ours)", '... they have left');
+disarm($node, 'execute-begin');
+$run = value($node, q{SELECT flow_start('one')}, database => 'other');
+is(value($node, "SELECT count(*) $ours"), 0, '... and do not come back for a run that starts');
+$node->safe_psql('postgres', q{SELECT pg_cancel_backend((test.waiters('letgo-wait'))[1])});
+is(answer($drop), 'ERROR:  57014', '... the command is cancelled');
+disarm($node);
+is(value($node, "SELECT status FROM flow_await($run, '40 s')", database => 'other'), 'completed', '... and the run completes');
+arm($node, 'execute-begin', 'wait', database => $other, times => undef);
+$drop = drop_at_letgo();
+disarm($node);
+is(answer($drop), '', 'another DROP DATABASE is done');
 
 $node->stop;
 done_testing();
