@@ -168,7 +168,7 @@ foreach my $round (1 .. 4)
 	wait_for($node, unfinished('beside') . ' = 0', "turns $round: other workflows complete");
 	wait_for_end($node, "turns $round: and those that conflict");
 }
-as('one', q{SELECT flow_define('nap', ARRAY[flow_step('s', 'SELECT pg_sleep(600)')])});
+as('one', q{SELECT flow_define('nap', ARRAY[flow_step('s', $$ SELECT pg_sleep(600) $$)])});
 foreach my $naps (0 .. 3)
 {
 	start('one', 'nap', 1) if $naps > 0;
