@@ -211,6 +211,17 @@ is(steps($run), 's cancelled, t cancelled', '... without an end of its own');
 is_consistent($node, 'effects and states agree after failures and cancels');
 $client->quit;
 
+# A pause lets the running step end, and be settled
+$gate->query_safe('SELECT pg_advisory_lock(1)');
+$run = start('gated');
+wait_at_gate(1);
+$node->safe_psql('postgres', "SELECT flow_pause($run)");
+$gate->query_safe('SELECT pg_advisory_unlock(1)');
+wait_for($node, "EXISTS (SELECT FROM flow_internal.outcome WHERE run_id = $run)", 'a step ends in a paused run');
+is(value($node, "SELECT status FROM flow.run WHERE id = $run"), 'paused', '... which stays so');
+$node->safe_psql('postgres', "SELECT flow_resume($run)");
+is(value($node, "SELECT status FROM flow_await($run, '60 s')"), 'completed', '... and goes on when it is resumed');
+
 # A cancel that a step swallows still counts
 define('stubborn',
 	audited('s', $ser, q{DO $do$ BEGIN PERFORM pg_advisory_xact_lock(1); EXCEPTION WHEN query_canceled THEN NULL; END $do$}));
