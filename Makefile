@@ -30,6 +30,7 @@ OBJS += \
 	src/shmem/database.o \
 	src/shmem/queue.o \
 	src/shmem/ring.o \
+	src/shmem/share.o \
 	src/shmem/shmem.o \
 	src/shmem/slot.o \
 	src/shmem/waiters.o \

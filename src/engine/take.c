@@ -210,7 +210,7 @@ park(int lane, List *entries)
 	foreach(cell, entries)
 	{
 		if (n_parked == MAX_PARKED)
-			FlowQueueMarkLaneOverflown(lane);
+			FlowQueueRefuse(lane, lfirst(cell));
 		else
 		{
 			FlowReady  *ready = lfirst(cell);

@@ -3,11 +3,13 @@
  *	  The ready queue and the workers that wait at it.
  *
  * One pool of entries serves all databases and roles.  Each lane is a heap of
- * entries, best first: priority, then a fair sequence, then the key.  The fair
- * sequence is start-time fair queueing by workflow: an entry is stamped one
- * above the last entry of its workflow, or above the lane's virtual time if
- * that is later, so that a workflow with 100 000 runs and one with a single
- * run take turns.
+ * entries, best first: priority, then a fair place, then the key.  share.c
+ * gives out the places, so that a workflow with 100 000 runs and one with a
+ * single run take turns.  A workflow that has few entries always gets some
+ * more: when its lane or the pool is full, one that has many gives one up.
+ *
+ * What finds no room is marked in its share, and refill.c reads it from the
+ * tables.
  *
  * All of it is protected by FlowShmemLock(), which the externs take.  Under
  * it nothing allocates, fails or waits, so they can be called in a commit
@@ -18,7 +20,6 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "lib/ilist.h"
 #include "lib/pairingheap.h"
 #include "storage/latch.h"
@@ -28,15 +29,21 @@
 
 #include "compat.h"
 #include "shmem/queue.h"
+#include "shmem/share.h"
 #include "shmem/shmem.h"
 
 #define POOL_SIZE		16384	/* entries */
 #define LANE_LIMIT		(POOL_SIZE / 4 * 3) /* entries of one lane */
-#define WORKFLOW_LIMIT	(POOL_SIZE / 4) /* entries of one workflow */
+#define SHARE_LIMIT		(POOL_SIZE / 4) /* entries of one workflow */
 
-/* Workflows are told apart by a hash; those that share one share its limit */
-#define WORKFLOW_COUNTERS	1024
-#define LANE_TAGS		32
+/*
+ * The same, for what lies past the mark of a share: the room above is for
+ * steps before it, so that they do not take the mark back to themselves.
+ */
+#define SHARE_FILL_LIMIT	(SHARE_LIMIT / 4 * 3)
+
+/* Entries looked at to find one that can be given up */
+#define MAX_EVICT_STEPS	64
 
 /* More than flow.workers can be: those that are ending still have theirs */
 #define MAX_WORKERS		128
@@ -47,6 +54,7 @@ typedef struct Entry
 	dlist_node	by_age;			/* in its lane's list, oldest first */
 	TimestampTz pushed_at;
 	uint64		sequence;		/* lower first, among equal priorities */
+	FlowShare  *share;
 	FlowReady	ready;
 } Entry;
 
@@ -59,9 +67,9 @@ typedef struct Lane
 	int			workers;		/* attached */
 	int			idle;			/* of these, asleep */
 	int			starting;		/* registered, not yet attached */
-	bool		overflown;		/* entries were refused */
-	uint64		virtual_time;	/* highest sequence taken so far */
-	uint64		tags[LANE_TAGS];	/* last sequence given, by workflow */
+	FlowShareLane shares;
+	bool		lost;			/* entries were refused, of which no share
+								 * knows */
 	pairingheap_node *root;		/* of the heap */
 	dlist_head	by_age;
 } Lane;
@@ -79,7 +87,6 @@ typedef struct Queue
 	int			n_workers;		/* attached or starting, in all lanes */
 	Lane		lanes[FLOW_MAX_LANES];
 	Worker		workers[MAX_WORKERS];
-	int			workflow_entries[WORKFLOW_COUNTERS];
 	int			n_free;
 	int			free[POOL_SIZE];	/* the first n_free are free entries */
 	Entry		pool[POOL_SIZE];
@@ -94,10 +101,12 @@ static Lane *lock_lane(int number);
 static int	find_lane(Oid database, Oid role);
 static bool lane_is_reusable(const Lane *lane);
 static bool push(Lane *lane, const FlowReady *ready, TimestampTz now);
-static bool make_room(const Lane *for_lane);
-static void stamp(Lane *lane, Entry *entry);
+static FlowShare *find_share(const Lane *lane, const FlowReady *ready);
+static bool has_room(Lane *lane, const FlowShare *share);
+static Lane *find_longest(void);
+static bool evict(Lane *lane, bool any);
+static void refuse(Lane *lane, FlowShare *share, const FlowStepKey *from);
 static void release(Lane *lane, Entry *entry);
-static int *workflow_counter(Oid database, int32 workflow_id);
 static pairingheap heap_of(Lane *lane);
 static int	compare(const pairingheap_node *a, const pairingheap_node *b,
 					void *arg);
@@ -171,8 +180,6 @@ FlowQueuePush(int lane, const FlowReady *entries, int n)
 		/* a full workflow must not keep others out, so go on to the end */
 		if (push(to, &entries[i], now))
 			pushed++;
-		else
-			to->overflown = true;
 	}
 	LWLockRelease(FlowShmemLock());
 	return pushed;
@@ -201,7 +208,7 @@ FlowQueuePop(int lane, FlowReady *entries, int max,
 			break;
 		(void) pairingheap_remove_first(&heap);
 		entries[taken++] = first->ready;
-		from->virtual_time = Max(from->virtual_time, first->sequence);
+		FlowShareNoteTaken(first->share, first->sequence);
 		release(from, first);
 	}
 	from->root = heap.ph_root;
@@ -209,20 +216,17 @@ FlowQueuePop(int lane, FlowReady *entries, int max,
 	return taken;
 }
 
-/*
- * The next two read one word without the lock: whoever needs to be sure asks
- * FlowQueueWorkerSleep.
- */
-int
-FlowQueueLength(int lane)
-{
-	return lane < 0 ? 0 : ((volatile Queue *) queue)->lanes[lane].entries;
-}
-
+/* Reads without the lock: a worker asks after each batch. */
 bool
-FlowQueueIsOverflown(int lane)
+FlowQueueIsHungry(int lane)
 {
-	return lane >= 0 && ((volatile Queue *) queue)->lanes[lane].overflown;
+	volatile Lane *asked;
+
+	if (lane < 0)
+		return false;
+	asked = &((volatile Queue *) queue)->lanes[lane];
+	return asked->shares.n_hungry > 0 ||
+		(asked->lost && asked->entries < FLOW_SHARE_LOW_WATER);
 }
 
 void
@@ -238,42 +242,87 @@ FlowQueueForget(Oid database)
 	LWLockRelease(FlowShmemLock());
 }
 
-void
-FlowQueueMarkOverflown(Oid database)
+int
+FlowQueueRoom(int lane, const FlowReady *example)
 {
-	if (!FlowShmemIsAvailable())
-		return;
+	Lane	   *asked = lock_lane(lane);
+	FlowShare  *share;
+	int			room = 0;
 
-	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
-	for (int i = 0; i < queue->n_lanes; i++)
-		if (queue->lanes[i].database == database)
-			queue->lanes[i].overflown = true;
+	if (asked == NULL)
+		return 0;
+	share = find_share(asked, example);
+	if (share != NULL)
+	{
+		room = Max(SHARE_FILL_LIMIT - share->entries, 0);
+		FlowShareDrop(share);
+	}
 	LWLockRelease(FlowShmemLock());
+	return room;
 }
 
 void
-FlowQueueMarkLaneOverflown(int lane)
+FlowQueueRefuse(int lane, const FlowReady *first)
 {
 	Lane	   *marked = lock_lane(lane);
 
 	if (marked == NULL)
 		return;
-	marked->overflown = true;
+	refuse(marked, find_share(marked, first), &first->key);
+	LWLockRelease(FlowShmemLock());
+}
+
+void
+FlowQueueMarkLost(int lane)
+{
+	Lane	   *marked = lock_lane(lane);
+
+	if (marked == NULL)
+		return;
+	marked->lost = true;
 	LWLockRelease(FlowShmemLock());
 }
 
 bool
-FlowQueueTakeOverflown(int lane)
+FlowQueueTakeLost(int lane)
 {
 	Lane	   *marked = lock_lane(lane);
-	bool		was;
+	bool		taken;
 
 	if (marked == NULL)
 		return false;
-	was = marked->overflown;
-	marked->overflown = false;
+	taken = marked->lost && marked->entries < FLOW_SHARE_LOW_WATER;
+	if (taken)
+		marked->lost = false;
 	LWLockRelease(FlowShmemLock());
-	return was;
+	return taken;
+}
+
+int
+FlowQueueTakeRefused(int lane, FlowReady *firsts, int max)
+{
+	Lane	   *from = lock_lane(lane);
+	dlist_mutable_iter iter;
+	int			n = 0;
+
+	if (from == NULL)
+		return 0;
+	dlist_foreach_modify(iter, &from->shares.refused)
+	{
+		FlowShare  *share = dlist_container(FlowShare, by_lane, iter.cur);
+
+		if (n == max)
+			break;
+		if (!share->hungry)
+			continue;
+		memset(&firsts[n], 0, sizeof(FlowReady));
+		firsts[n].key = share->from;
+		firsts[n].workflow_id = share->key.workflow_id;
+		firsts[n++].priority = share->key.priority;
+		FlowShareForgive(&from->shares, share);
+	}
+	LWLockRelease(FlowShmemLock());
+	return n;
 }
 
 int
@@ -437,83 +486,129 @@ find_lane(Oid database, Oid role)
 	lane->database = database;
 	lane->role = role;
 	dlist_init(&lane->by_age);
+	dlist_init(&lane->shares.refused);
 	return reusable;
 }
 
-/* An overflown lane stands for work that is only in the table. */
+/* A lane of which steps were refused stands for work that is only in the table. */
 static bool
 lane_is_reusable(const Lane *lane)
 {
 	return lane->pins == 0 && lane->entries == 0 && lane->workers == 0 &&
-		lane->starting == 0 && !lane->overflown;
+		lane->starting == 0 && lane->shares.n_refused == 0 && !lane->lost;
 }
 
-/* False if there is no room. */
+/* False if there is no room; then that is marked. */
 static bool
 push(Lane *lane, const FlowReady *ready, TimestampTz now)
 {
-	int		   *counter = workflow_counter(lane->database, ready->workflow_id);
+	FlowShare  *share = find_share(lane, ready);
 	Entry	   *entry;
 	pairingheap heap;
+	int			limit;
 
-	if (lane->entries >= LANE_LIMIT || *counter >= WORKFLOW_LIMIT)
+	if (share == NULL)
+	{
+		lane->lost = true;
 		return false;
-	if (queue->n_free == 0 &&
-		(lane->entries >= FLOW_LANE_RESERVE || !make_room(lane)))
+	}
+	limit = FlowShareIsPastMark(share, &ready->key) ? SHARE_FILL_LIMIT : SHARE_LIMIT;
+	if (share->entries >= limit || !has_room(lane, share))
+	{
+		refuse(lane, share, &ready->key);
 		return false;
+	}
 
-	heap = heap_of(lane);
 	entry = &queue->pool[queue->free[--queue->n_free]];
 	entry->ready = *ready;
 	entry->pushed_at = now;
-	stamp(lane, entry);
+	entry->share = share;
+	entry->sequence = FlowShareAdd(&lane->shares, share);
+	heap = heap_of(lane);
 	pairingheap_add(&heap, &entry->node);
 	lane->root = heap.ph_root;
 	dlist_push_tail(&lane->by_age, &entry->by_age);
 	lane->entries++;
-	(*counter)++;
 	return true;
+}
+
+/* NULL if there are too many. */
+static FlowShare *
+find_share(const Lane *lane, const FlowReady *ready)
+{
+	return FlowShareGet((int) (lane - queue->lanes), ready->workflow_id,
+						ready->priority);
 }
 
 /*
- * Every lane has a right to a few entries: the longest one gives up its youngest,
- * which the table still knows.
+ * Every lane, and every share in its lane, has a right to a few entries; for
+ * these the longest lane, or the lane itself, gives one up.
  */
 static bool
-make_room(const Lane *for_lane)
+has_room(Lane *lane, const FlowShare *share)
 {
-	Lane	   *longest = NULL;
-	Entry	   *youngest;
-	pairingheap heap;
+	bool		is_small = share->entries < FLOW_LANE_RESERVE;
+	Lane	   *longest;
 
-	for (int i = 0; i < queue->n_lanes; i++)
-	{
-		Lane	   *lane = &queue->lanes[i];
-
-		if (lane != for_lane && lane->entries > FLOW_LANE_RESERVE &&
-			(longest == NULL || lane->entries > longest->entries))
-			longest = lane;
-	}
-	if (longest == NULL)
+	if (lane->entries >= LANE_LIMIT)
+		return is_small && evict(lane, false);
+	if (queue->n_free > 0)
+		return true;
+	if (!is_small && lane->entries >= FLOW_LANE_RESERVE)
 		return false;
-	youngest = dlist_container(Entry, by_age, dlist_tail_node(&longest->by_age));
-	heap = heap_of(longest);
-	pairingheap_remove(&heap, &youngest->node);
-	longest->root = heap.ph_root;
-	release(longest, youngest);
-	longest->overflown = true;
+	longest = find_longest();
+	return evict(longest, longest != lane);
+}
+
+static Lane *
+find_longest(void)
+{
+	Lane	   *longest = &queue->lanes[0];
+
+	for (int i = 1; i < queue->n_lanes; i++)
+		if (queue->lanes[i].entries > longest->entries)
+			longest = &queue->lanes[i];
+	return longest;
+}
+
+/*
+ * The lane gives up the youngest entry of a share that has many; failing
+ * that, and if any will do, its youngest.  The table still knows it.
+ */
+static bool
+evict(Lane *lane, bool any)
+{
+	Entry	   *chosen = NULL;
+	pairingheap heap = heap_of(lane);
+	dlist_iter	iter;
+	int			steps = 0;
+
+	dlist_reverse_foreach(iter, &lane->by_age)
+	{
+		Entry	   *entry = dlist_container(Entry, by_age, iter.cur);
+
+		if (entry->share->entries > FLOW_LANE_RESERVE || (any && chosen == NULL))
+			chosen = entry;
+		if (entry->share->entries > FLOW_LANE_RESERVE || ++steps == MAX_EVICT_STEPS)
+			break;
+	}
+	if (chosen == NULL)
+		return false;
+	pairingheap_remove(&heap, &chosen->node);
+	lane->root = heap.ph_root;
+	refuse(lane, chosen->share, &chosen->ready.key);
+	release(lane, chosen);
 	return true;
 }
 
-/* Gives the entry its place among those of other workflows. */
+/* Without a share to mark, all of the lane has to be read again. */
 static void
-stamp(Lane *lane, Entry *entry)
+refuse(Lane *lane, FlowShare *share, const FlowStepKey *from)
 {
-	uint32		hash = murmurhash32((uint32) entry->ready.workflow_id);
-	uint64	   *tag = &lane->tags[hash % LANE_TAGS];
-
-	*tag = Max(lane->virtual_time, *tag) + 1;
-	entry->sequence = *tag;
+	if (share == NULL)
+		lane->lost = true;
+	else
+		FlowShareRefuse(&lane->shares, share, from);
 }
 
 /* Gives back an entry that is not in the heap any more. */
@@ -521,18 +616,9 @@ static void
 release(Lane *lane, Entry *entry)
 {
 	dlist_delete(&entry->by_age);
-	(*workflow_counter(lane->database, entry->ready.workflow_id))--;
+	FlowShareRemove(&lane->shares, entry->share);
 	lane->entries--;
 	queue->free[queue->n_free++] = (int) (entry - queue->pool);
-}
-
-static int *
-workflow_counter(Oid database, int32 workflow_id)
-{
-	uint32		hash = hash_combine(murmurhash32(database),
-									murmurhash32((uint32) workflow_id));
-
-	return &queue->workflow_entries[hash % WORKFLOW_COUNTERS];
 }
 
 /* The heap, for one operation; its root is to be stored in the lane after. */
@@ -550,18 +636,12 @@ compare(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
 	const Entry *x = pairingheap_const_container(Entry, node, a);
 	const Entry *y = pairingheap_const_container(Entry, node, b);
-	const FlowStepKey *p = &x->ready.key;
-	const FlowStepKey *q = &y->ready.key;
 
 	if (x->ready.priority != y->ready.priority)
 		return x->ready.priority > y->ready.priority ? 1 : -1;
 	if (x->sequence != y->sequence)
 		return x->sequence < y->sequence ? 1 : -1;
-	if (p->run_id != q->run_id)
-		return p->run_id < q->run_id ? 1 : -1;
-	if (p->step_no != q->step_no)
-		return p->step_no < q->step_no ? 1 : -1;
-	return (p->item_no < q->item_no) - (p->item_no > q->item_no);
+	return FlowShareCompareKeys(&y->ready.key, &x->ready.key);
 }
 
 static void
@@ -572,7 +652,9 @@ clear_lane(Lane *lane)
 	lane->root = NULL;
 	dlist_foreach_modify(iter, &lane->by_age)
 		release(lane, dlist_container(Entry, by_age, iter.cur));
-	lane->overflown = false;
+	dlist_foreach_modify(iter, &lane->shares.refused)
+		FlowShareForgive(&lane->shares, dlist_container(FlowShare, by_lane, iter.cur));
+	lane->lost = false;
 }
 
 static void
@@ -586,7 +668,7 @@ describe_lane(int number, FlowLaneInfo *info)
 	info->workers = lane->workers;
 	info->idle = lane->idle;
 	info->starting = lane->starting;
-	info->overflown = lane->overflown;
+	info->overflown = lane->shares.n_refused > 0 || lane->lost;
 	info->oldest = DT_NOEND;
 	if (!dlist_is_empty(&lane->by_age))
 		info->oldest = dlist_head_element(Entry, by_age,

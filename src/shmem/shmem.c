@@ -24,12 +24,13 @@
 #include "shmem/database.h"
 #include "shmem/queue.h"
 #include "shmem/ring.h"
+#include "shmem/share.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
 #include "shmem/waiters.h"
 
 /* To be raised when a structure changes its meaning but not its size */
-#define LAYOUT_VERSION	2
+#define LAYOUT_VERSION	3
 
 #define TRANCHE_NAME	"flow"
 
@@ -42,6 +43,7 @@ typedef struct Part
 
 static const Part parts[] = {
 	{"queue", FlowQueueShmemSize, FlowQueueShmemInit},
+	{"share", FlowShareShmemSize, FlowShareShmemInit},
 	{"database", FlowDatabaseShmemSize, FlowDatabaseShmemInit},
 	{"slot", FlowSlotShmemSize, FlowSlotShmemInit},
 	{"ring", FlowRingShmemSize, FlowRingShmemInit},

@@ -38,7 +38,6 @@
 #include "shmem/queue.h"
 #include "shmem/slot.h"
 #include "shmem/wake.h"
-#include "worker/refill.h"
 #include "worker/staff.h"
 #include "worker/worker.h"
 
@@ -252,8 +251,7 @@ note_work(void)
 {
 	busy_at = GetCurrentTimestamp();
 	(void) pgstat_report_stat(false);
-	if (FlowQueueIsOverflown(worker_lane) &&
-		FlowQueueLength(worker_lane) < FLOW_REFILL_LOW_WATER)
+	if (FlowQueueIsHungry(worker_lane))
 		FlowDatabaseAsk(worker_args.database, FLOW_ASK_REFILL);
 }
 
