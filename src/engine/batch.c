@@ -57,6 +57,8 @@ FlowBatchDo(FlowBatch *batch, FlowPlan *plan)
 
 	while (plans != NIL)
 	{
+		int			n_done = batch->n_done;
+		int			n_settled = batch->n_settled;
 		ErrorData  *error;
 
 		forget_cancel(batch);
@@ -67,7 +69,12 @@ FlowBatchDo(FlowBatch *batch, FlowPlan *plan)
 			stand_back(batch);
 		error = FlowBatchTry(batch);
 		if (error != NULL)
+		{
+			/* counted in the flush; then the commit failed */
+			batch->n_done = n_done;
+			batch->n_settled = n_settled;
 			plans = FlowRedoPlans(batch, error, plans);
+		}
 		if (plans != NIL && batch->release != NULL)
 			batch->release(batch);
 		MemoryContextDelete(batch->context);

@@ -168,6 +168,7 @@ typedef struct FlowBatch
 	FlowVerdict verdict;
 	List	   *blocked;		/* of int64 *: runs that somebody holds */
 	List	   *unclaimed;		/* of FlowReady *: ready, but locked */
+	List	   *unrecorded;		/* of FlowReady *: could not be recorded */
 	List	   *left;			/* of FlowReady *: claimed, and not run */
 	int			n_left;			/* all of those, given back or not */
 	int			n_done;			/* attempts that were recorded */
@@ -183,7 +184,7 @@ extern struct ErrorData *FlowBatchTry(FlowBatch *batch);
 
 /*
  * Does the plan, and again in smaller pieces what fails, until every step has
- * either been recorded or is in batch->unclaimed or batch->left.  Everything
+ * either been recorded or is in batch->unclaimed, unrecorded or left.  Everything
  * is allocated in batch->plan_context, which must be current.
  */
 extern void FlowBatchDo(FlowBatch *batch, FlowPlan *plan);

@@ -9,17 +9,22 @@
  * a conflict comes last in its batch, which commits at once after it.
  *
  * A step that somebody has locked is put aside for a moment, in this process,
- * and then goes back to the queue.
+ * and then goes back to the queue.  One that could neither be done nor be
+ * recorded as failed waits longer and longer; and when that is met by one step
+ * after the other, such as on a full disk, this worker rests in between.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include <math.h>
 
+#include "common/hashfn.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "engine/batch.h"
 #include "engine/take.h"
 #include "guc.h"
@@ -28,9 +33,14 @@
 #include "shmem/queue.h"
 
 #define MAX_PARKED		1024
-#define PARK_MS			50		/* before a locked step is tried again */
-#define PARK_MAX_MS		60000
-#define MAX_DELAYS		64
+#define PARK_MS			50		/* before a step is tried again; doubled */
+#define PARK_LOCKED_MAX 1000	/* ms */
+#define PARK_UNRECORDED_MAX 60000	/* ms */
+#define DELAYS			1024
+#define MAX_BAD			4		/* batches in vain, before this worker rests */
+#define REST_MAX		10000	/* ms */
+#define REST_SLICE		500		/* ms, after which other reasons to end are
+								 * looked at */
 
 typedef struct Parked
 {
@@ -55,8 +65,10 @@ typedef struct Room
 
 static Parked parked[MAX_PARKED];
 static int	n_parked = 0;
-static Delay delays[MAX_DELAYS];
-static int	next_delay = 0;
+static Delay delays[DELAYS];	/* by hash of the key */
+static int	n_bad = 0;			/* batches in which nothing could be recorded,
+								 * and of new steps */
+static TimestampTz rest_until = 0;
 
 /* Moving average of the steps that one entry has led to in its batch */
 static double steps_per_entry = 1;
@@ -67,8 +79,10 @@ static FlowPlan *make_plan(const FlowReady *entries, int n);
 static int	compare_keys(const void *a, const void *b);
 static void release(FlowBatch *batch);
 static void give_back(int lane, List *entries, int others);
-static void park(int lane, List *entries);
-static int	delay_of(const FlowStepKey *key, TimestampTz now);
+static bool park(int lane, List *entries, int most);
+static int	delay_of(const FlowStepKey *key, TimestampTz now, int most);
+static void note_bad(bool settled, bool is_new);
+static bool rests(void);
 static void unpark_due(int lane);
 
 int
@@ -79,6 +93,8 @@ FlowBatchRun(int lane)
 	FlowBatch	batch;
 	int			n;
 
+	if (rests())
+		return 1;
 	unpark_due(lane);
 	room.usec = FlowBatchTime * 1000.0;
 	room.steps = Max(1, (int) (FLOW_BATCH_MAX_STEPS / steps_per_entry));
@@ -94,7 +110,8 @@ FlowBatchRun(int lane)
 	FlowBatchDo(&batch, make_plan(entries, n));
 	note_expansion(n - batch.n_left, batch.n_done);
 	give_back(lane, batch.left, list_length(batch.left) - 1);
-	park(lane, batch.unclaimed);
+	(void) park(lane, batch.unclaimed, PARK_LOCKED_MAX);
+	note_bad(batch.n_settled > 0, park(lane, batch.unrecorded, PARK_UNRECORDED_MAX));
 	return n;
 }
 
@@ -106,7 +123,7 @@ static void
 release(FlowBatch *batch)
 {
 	give_back(batch->lane, batch->left, list_length(batch->left));
-	park(batch->lane, batch->unclaimed);
+	(void) park(batch->lane, batch->unclaimed, PARK_LOCKED_MAX);
 	batch->left = NIL;
 	batch->unclaimed = NIL;
 }
@@ -201,47 +218,76 @@ give_back(int lane, List *entries, int others)
 		FlowDatabaseAsk(MyDatabaseId, FLOW_ASK_STAFF);
 }
 
-static void
-park(int lane, List *entries)
+/* Returns whether one of them was not put aside before. */
+static bool
+park(int lane, List *entries, int most)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	bool		is_new = false;
 	ListCell   *cell;
 
 	foreach(cell, entries)
 	{
+		FlowReady  *ready = lfirst(cell);
+		int			ms = delay_of(&ready->key, now, most);
+
+		is_new |= ms == PARK_MS;
 		if (n_parked == MAX_PARKED)
-			FlowQueueRefuse(lane, lfirst(cell));
+			FlowQueueRefuse(lane, ready);
 		else
 		{
-			FlowReady  *ready = lfirst(cell);
-
 			parked[n_parked].ready = *ready;
-			parked[n_parked++].until = TimestampTzPlusMilliseconds(now, delay_of(&ready->key, now));
+			parked[n_parked++].until = TimestampTzPlusMilliseconds(now, ms);
 		}
 	}
+	return is_new;
 }
 
-/* Twice the last delay, for a step that comes again right after it. */
+/*
+ * Twice the last delay, for a step that comes again after it.  The time that it
+ * needs to run, and to fail, lies in between.
+ */
 static int
-delay_of(const FlowStepKey *key, TimestampTz now)
+delay_of(const FlowStepKey *key, TimestampTz now, int most)
 {
-	Delay	   *delay = NULL;
+	uint32		hash = hash_bytes((const unsigned char *) key, sizeof(FlowStepKey));
+	Delay	   *delay = &delays[hash % DELAYS];
 
-	for (int i = 0; i < MAX_DELAYS && delay == NULL; i++)
-		if (compare_keys(&delays[i].key, key) == 0)
-			delay = &delays[i];
-	if (delay == NULL)
-	{
-		delay = &delays[next_delay];
-		next_delay = (next_delay + 1) % MAX_DELAYS;
-		delay->key = *key;
+	if (compare_keys(&delay->key, key) != 0 ||
+		now > TimestampTzPlusMilliseconds(delay->until, PARK_UNRECORDED_MAX))
 		delay->ms = 0;
-	}
-	else if (now > TimestampTzPlusMilliseconds(delay->until, 2 * PARK_MS))
-		delay->ms = 0;
-	delay->ms = Min(PARK_MAX_MS, Max(PARK_MS, 2 * delay->ms));
+	delay->key = *key;
+	delay->ms = Min(most, Max(PARK_MS, 2 * delay->ms));
 	delay->until = TimestampTzPlusMilliseconds(now, delay->ms);
 	return delay->ms;
+}
+
+/*
+ * One step that cannot be recorded holds up nobody; when it is met by ever
+ * further steps, it has nothing to do with them.
+ */
+static void
+note_bad(bool settled, bool is_new)
+{
+	if (settled)
+		n_bad = 0;
+	else if (is_new && ++n_bad > MAX_BAD)
+		rest_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												 Min(REST_MAX, PARK_MS << Min(n_bad - MAX_BAD, 16)));
+}
+
+/* Returns true if nothing is to be taken now. */
+static bool
+rests(void)
+{
+	long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), rest_until);
+
+	if (left <= 0)
+		return false;
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 Min(left, REST_SLICE), FlowWaitEvent("FlowRest"));
+	ResetLatch(MyLatch);
+	return true;
 }
 
 static void
