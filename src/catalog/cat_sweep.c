@@ -67,11 +67,12 @@ static FlowStatement read_due = {
 	.sql = "SELECT t.run_id, t.step_no, t.item_no, t.due_at"
 	" FROM flow_internal.task t"
 	" WHERE t.home = $1 AND t.due_at IS NOT NULL"
+	" AND (t.due_at, t.run_id, t.step_no, t.item_no) > ($2, $3, $4, $5)"
 	" AND t.status IN ('sleeping', 'pending')"
-	" ORDER BY t.due_at, t.run_id, t.step_no, t.item_no LIMIT $2",
+	" ORDER BY t.due_at, t.run_id, t.step_no, t.item_no LIMIT $6",
 	.expect = SPI_OK_SELECT,
-	.nargs = 2,
-	.argtypes = {INT8OID, INT4OID}
+	.nargs = 6,
+	.argtypes = {INT8OID, TIMESTAMPTZOID, INT8OID, INT4OID, INT4OID, INT4OID}
 };
 
 /*
@@ -210,9 +211,13 @@ read_ready(HeapTuple row, FlowReady *ready)
 }
 
 int
-FlowSweepReadDue(int64 home, FlowDue *dues, int max)
+FlowSweepReadDue(int64 home, const FlowDue *after, FlowDue *dues, int max)
 {
-	Datum		values[] = {Int64GetDatum(home), Int32GetDatum(max)};
+	Datum		values[] = {
+		Int64GetDatum(home), TimestampTzGetDatum(after->due_at),
+		Int64GetDatum(after->key.run_id), Int32GetDatum(after->key.step_no),
+		Int32GetDatum(after->key.item_no), Int32GetDatum(max)
+	};
 	int			n = (int) FlowStatementExecute(&read_due, values, NULL);
 
 	for (int i = 0; i < n; i++)

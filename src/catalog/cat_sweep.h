@@ -42,8 +42,9 @@ extern int	FlowSweepReadReady(int64 home, FlowReadyGroup group,
 							   FlowStepKey from, TimestampTz before,
 							   FlowReady *ready, int max);
 
-/* The earliest due times, in order. */
-extern int	FlowSweepReadDue(int64 home, FlowDue *dues, int max);
+/* The earliest due times after this one, in order of time and key. */
+extern int	FlowSweepReadDue(int64 home, const FlowDue *after, FlowDue *dues,
+							 int max);
 
 /*
  * Makes those tasks ready that are due and not locked by anybody; owners and
