@@ -75,6 +75,7 @@ OBJS += \
 	src/engine/flush.o \
 	src/engine/kinds/kind.o \
 	src/engine/kinds/sql.o \
+	src/engine/park.o \
 	src/engine/ready.o \
 	src/engine/redo.o \
 	src/engine/result.o \

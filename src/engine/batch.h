@@ -141,6 +141,13 @@ typedef struct FlowPlan
 	TimestampTz interrupted_start;	/* ... since; 0: no step did */
 } FlowPlan;
 
+/* A step that waits for a run that somebody holds, its own or another */
+typedef struct FlowHeld
+{
+	FlowReady	ready;
+	int64		run_id;
+} FlowHeld;
+
 typedef struct FlowBatch
 {
 	FlowGuardScope scope;		/* a worker's transaction, or part of a
@@ -168,6 +175,7 @@ typedef struct FlowBatch
 	FlowVerdict verdict;
 	List	   *blocked;		/* of int64 *: runs that somebody holds */
 	List	   *unclaimed;		/* of FlowReady *: ready, but locked */
+	List	   *held;			/* of FlowHeld *: wait for a held run */
 	List	   *unrecorded;		/* of FlowReady *: could not be recorded */
 	List	   *left;			/* of FlowReady *: claimed, and not run */
 	int			n_left;			/* all of those, given back or not */
@@ -184,7 +192,7 @@ extern struct ErrorData *FlowBatchTry(FlowBatch *batch);
 
 /*
  * Does the plan, and again in smaller pieces what fails, until every step has
- * either been recorded or is in batch->unclaimed, unrecorded or left.  Everything
+ * either been recorded or is in unclaimed, held, unrecorded or left.  Everything
  * is allocated in batch->plan_context, which must be current.
  */
 extern void FlowBatchDo(FlowBatch *batch, FlowPlan *plan);

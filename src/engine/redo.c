@@ -65,7 +65,8 @@ static void put_askers_aside(FlowBatch *batch, FlowPlan *plan);
 static void give_up(FlowBatch *batch, const char *message);
 static List *without_hope(FlowBatch *batch, List *rest);
 static void complain(const char *message);
-static void put_aside(FlowBatch *batch, List **aside, const FlowStepKey *key);
+static void hold(FlowBatch *batch, const FlowStepKey *key, int64 run_id);
+static FlowReady *ready_of(FlowBatch *batch, const FlowStepKey *key);
 static FlowPlan *copy_plan(const FlowPlan *plan, int from, int n);
 static FlowPlan *plan_for(const FlowStepKey *key);
 static FlowPlan *plan_to_record(const FlowItem *item, FlowFailure *failure);
@@ -271,7 +272,7 @@ without_hope(FlowBatch *batch, List *rest)
 		FlowPlan   *plan = lfirst(cell);
 
 		for (int i = 0; i < plan->n_keys; i++)
-			put_aside(batch, &batch->unrecorded, &plan->keys[i]);
+			batch->unrecorded = lappend(batch->unrecorded, ready_of(batch, &plan->keys[i]));
 	}
 	return NIL;
 }
@@ -307,7 +308,7 @@ without_blocked(FlowBatch *batch, List *rest)
 		foreach(cell, batch->blocked)
 			blocked = blocked || *(int64 *) lfirst(cell) == plan->keys[i].run_id;
 		if (blocked)
-			put_aside(batch, &batch->unclaimed, &plan->keys[i]);
+			hold(batch, &plan->keys[i], plan->keys[i].run_id);
 		else
 			others->keys[others->n_keys++] = plan->keys[i];
 	}
@@ -334,7 +335,7 @@ put_askers_aside(FlowBatch *batch, FlowPlan *plan)
 			if (!same_key(&plan->keys[i], &control->asked_in))
 				plan->keys[kept++] = plan->keys[i];
 		if (kept < plan->n_keys)
-			put_aside(batch, &batch->unclaimed, &control->asked_in);
+			hold(batch, &control->asked_in, control->run_id);
 		else
 		{
 			FlowStepKey *inlined = palloc(sizeof(FlowStepKey));
@@ -352,7 +353,7 @@ give_up(FlowBatch *batch, const char *message)
 {
 	complain(message);
 	for (int i = 0; i < batch->plan->n_keys; i++)
-		put_aside(batch, &batch->unrecorded, &batch->plan->keys[i]);
+		batch->unrecorded = lappend(batch->unrecorded, ready_of(batch, &batch->plan->keys[i]));
 }
 
 /* However many steps meet the same, the log is not filled with it. */
@@ -377,8 +378,19 @@ complain(const char *message)
 	n_silent = 0;
 }
 
+/* The step waits until this run can be locked. */
 static void
-put_aside(FlowBatch *batch, List **aside, const FlowStepKey *key)
+hold(FlowBatch *batch, const FlowStepKey *key, int64 run_id)
+{
+	FlowHeld   *held = palloc(sizeof(FlowHeld));
+
+	held->ready = *ready_of(batch, key);
+	held->run_id = run_id;
+	batch->held = lappend(batch->held, held);
+}
+
+static FlowReady *
+ready_of(FlowBatch *batch, const FlowStepKey *key)
 {
 	FlowReady  *ready = palloc0(sizeof(FlowReady));
 	ListCell   *cell;
@@ -394,7 +406,7 @@ put_aside(FlowBatch *batch, List **aside, const FlowStepKey *key)
 		ready->definition_id = item->run->definition->id;
 		ready->priority = item->run->priority;
 	}
-	*aside = lappend(*aside, ready);
+	return ready;
 }
 
 /* A plan for part of the keys of another; room for all of them. */

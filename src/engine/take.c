@@ -8,17 +8,15 @@
  * that is slow, is taken alone; failures make batches small; a step that met
  * a conflict comes last in its batch, which commits at once after it.
  *
- * A step that somebody has locked is put aside for a moment, in this process,
- * and then goes back to the queue.  One that could neither be done nor be
- * recorded as failed waits longer and longer; and when that is met by one step
- * after the other, such as on a full disk, this worker rests in between.
+ * What cannot be done now is put aside by park.c.  When step after step can
+ * neither be done nor be recorded as failed, such as on a full disk, this
+ * worker rests in between.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include <math.h>
 
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
 #include "utils/memutils.h"
@@ -26,35 +24,18 @@
 
 #include "compat.h"
 #include "engine/batch.h"
+#include "engine/park.h"
 #include "engine/take.h"
 #include "guc.h"
 #include "shmem/average.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
 
-#define MAX_PARKED		1024
-#define PARK_MS			50		/* before a step is tried again; doubled */
-#define PARK_LOCKED_MAX 1000	/* ms */
-#define PARK_UNRECORDED_MAX 60000	/* ms */
-#define DELAYS			1024
 #define MAX_BAD			4		/* batches in vain, before this worker rests */
-#define REST_MAX		10000	/* ms */
+#define REST_MIN		100 /* ms; doubled */
+#define REST_MAX		10000
 #define REST_SLICE		500		/* ms, after which other reasons to end are
 								 * looked at */
-
-typedef struct Parked
-{
-	FlowReady	ready;
-	TimestampTz until;
-} Parked;
-
-/* How long a step was put aside last, to put it aside longer the next time */
-typedef struct Delay
-{
-	FlowStepKey key;
-	int			ms;
-	TimestampTz until;
-} Delay;
 
 /* What the entries taken so far leave room for */
 typedef struct Room
@@ -63,9 +44,6 @@ typedef struct Room
 	int			steps;
 } Room;
 
-static Parked parked[MAX_PARKED];
-static int	n_parked = 0;
-static Delay delays[DELAYS];	/* by hash of the key */
 static int	n_bad = 0;			/* batches in which nothing could be recorded,
 								 * and of new steps */
 static TimestampTz rest_until = 0;
@@ -79,11 +57,8 @@ static FlowPlan *make_plan(const FlowReady *entries, int n);
 static int	compare_keys(const void *a, const void *b);
 static void release(FlowBatch *batch);
 static void give_back(int lane, List *entries, int others);
-static bool park(int lane, List *entries, int most);
-static int	delay_of(const FlowStepKey *key, TimestampTz now, int most);
 static void note_bad(bool settled, bool is_new);
 static bool rests(void);
-static void unpark_due(int lane);
 
 int
 FlowBatchRun(int lane)
@@ -95,7 +70,7 @@ FlowBatchRun(int lane)
 
 	if (rests())
 		return 1;
-	unpark_due(lane);
+	FlowParkReturnDue(lane);
 	room.usec = FlowBatchTime * 1000.0;
 	room.steps = Max(1, (int) (FLOW_BATCH_MAX_STEPS / steps_per_entry));
 	n = FlowQueuePop(lane, entries, FLOW_BATCH_MAX_STEPS, choose, &room);
@@ -110,8 +85,9 @@ FlowBatchRun(int lane)
 	FlowBatchDo(&batch, make_plan(entries, n));
 	note_expansion(n - batch.n_left, batch.n_done);
 	give_back(lane, batch.left, list_length(batch.left) - 1);
-	(void) park(lane, batch.unclaimed, PARK_LOCKED_MAX);
-	note_bad(batch.n_settled > 0, park(lane, batch.unrecorded, PARK_UNRECORDED_MAX));
+	FlowParkLocked(lane, batch.unclaimed);
+	FlowParkHeld(lane, batch.held);
+	note_bad(batch.n_settled > 0, FlowParkUnrecorded(lane, batch.unrecorded));
 	return n;
 }
 
@@ -123,9 +99,11 @@ static void
 release(FlowBatch *batch)
 {
 	give_back(batch->lane, batch->left, list_length(batch->left));
-	(void) park(batch->lane, batch->unclaimed, PARK_LOCKED_MAX);
+	FlowParkLocked(batch->lane, batch->unclaimed);
+	FlowParkHeld(batch->lane, batch->held);
 	batch->left = NIL;
 	batch->unclaimed = NIL;
+	batch->held = NIL;
 }
 
 /*
@@ -218,50 +196,6 @@ give_back(int lane, List *entries, int others)
 		FlowDatabaseAsk(MyDatabaseId, FLOW_ASK_STAFF);
 }
 
-/* Returns whether one of them was not put aside before. */
-static bool
-park(int lane, List *entries, int most)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	bool		is_new = false;
-	ListCell   *cell;
-
-	foreach(cell, entries)
-	{
-		FlowReady  *ready = lfirst(cell);
-		int			ms = delay_of(&ready->key, now, most);
-
-		is_new |= ms == PARK_MS;
-		if (n_parked == MAX_PARKED)
-			FlowQueueRefuse(lane, ready);
-		else
-		{
-			parked[n_parked].ready = *ready;
-			parked[n_parked++].until = TimestampTzPlusMilliseconds(now, ms);
-		}
-	}
-	return is_new;
-}
-
-/*
- * Twice the last delay, for a step that comes again after it.  The time that it
- * needs to run, and to fail, lies in between.
- */
-static int
-delay_of(const FlowStepKey *key, TimestampTz now, int most)
-{
-	uint32		hash = hash_bytes((const unsigned char *) key, sizeof(FlowStepKey));
-	Delay	   *delay = &delays[hash % DELAYS];
-
-	if (compare_keys(&delay->key, key) != 0 ||
-		now > TimestampTzPlusMilliseconds(delay->until, PARK_UNRECORDED_MAX))
-		delay->ms = 0;
-	delay->key = *key;
-	delay->ms = Min(most, Max(PARK_MS, 2 * delay->ms));
-	delay->until = TimestampTzPlusMilliseconds(now, delay->ms);
-	return delay->ms;
-}
-
 /*
  * One step that cannot be recorded holds up nobody; when it is met by ever
  * further steps, it has nothing to do with them.
@@ -273,7 +207,7 @@ note_bad(bool settled, bool is_new)
 		n_bad = 0;
 	else if (is_new && ++n_bad > MAX_BAD)
 		rest_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												 Min(REST_MAX, PARK_MS << Min(n_bad - MAX_BAD, 16)));
+												 Min(REST_MAX, REST_MIN << Min(n_bad - MAX_BAD, 16)));
 }
 
 /* Returns true if nothing is to be taken now. */
@@ -288,43 +222,4 @@ rests(void)
 					 Min(left, REST_SLICE), FlowWaitEvent("FlowRest"));
 	ResetLatch(MyLatch);
 	return true;
-}
-
-static void
-unpark_due(int lane)
-{
-	TimestampTz now;
-	int			kept = 0;
-
-	if (n_parked == 0)
-		return;
-	now = GetCurrentTimestamp();
-	for (int i = 0; i < n_parked; i++)
-	{
-		if (parked[i].until <= now)
-			(void) FlowQueuePush(lane, &parked[i].ready, 1);
-		else
-			parked[kept++] = parked[i];
-	}
-	n_parked = kept;
-}
-
-long
-FlowBatchParkedDelay(void)
-{
-	TimestampTz first = DT_NOEND;
-
-	for (int i = 0; i < n_parked; i++)
-		first = Min(first, parked[i].until);
-	if (TIMESTAMP_IS_NOEND(first))
-		return -1;
-	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), first);
-}
-
-void
-FlowBatchUnpark(int lane)
-{
-	for (int i = 0; i < n_parked; i++)
-		(void) FlowQueuePush(lane, &parked[i].ready, 1);
-	n_parked = 0;
 }

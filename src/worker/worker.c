@@ -32,6 +32,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "engine/park.h"
 #include "engine/take.h"
 #include "guc.h"
 #include "shmem/database.h"
@@ -114,7 +115,7 @@ FlowWorkerMain(Datum main_arg)
 		MemoryContextSwitchTo(scratch);
 		MemoryContextReset(scratch);
 	}
-	FlowBatchUnpark(worker_lane);
+	FlowParkReturnAll(worker_lane);
 	proc_exit(0);
 }
 
@@ -264,7 +265,7 @@ sleep_for_work(void)
 	int			events;
 
 	if (TimestampDifferenceExceeds(busy_at, now, FlowWorkerIdleTimeout * 1000) &&
-		FlowBatchParkedDelay() < 0)
+		FlowParkDelay() < 0)
 		return false;
 	timeout = compute_timeout(now);
 	if (timeout == 0 || !FlowQueueWorkerSleep(worker_lane))
@@ -286,7 +287,7 @@ compute_timeout(TimestampTz now)
 													FlowWorkerIdleTimeout * INT64CONST(1000));
 	long		timeout = TimestampDifferenceMilliseconds(now, until);
 	long		statistics = (long) pgstat_report_stat(false);
-	long		parked = FlowBatchParkedDelay();
+	long		parked = FlowParkDelay();
 
 	timeout = Max(timeout, 1);
 	if (statistics > 0)
