@@ -141,13 +141,6 @@ typedef struct FlowPlan
 	TimestampTz interrupted_start;	/* ... since; 0: no step did */
 } FlowPlan;
 
-/* A step that waits for a run that somebody holds, its own or another */
-typedef struct FlowHeld
-{
-	FlowReady	ready;
-	int64		run_id;
-} FlowHeld;
-
 typedef struct FlowBatch
 {
 	FlowGuardScope scope;		/* a worker's transaction, or part of a
@@ -175,8 +168,8 @@ typedef struct FlowBatch
 	FlowVerdict verdict;
 	List	   *blocked;		/* of int64 *: runs that somebody holds */
 	List	   *unclaimed;		/* of FlowReady *: ready, but locked */
-	List	   *held;			/* of FlowHeld *: wait for a held run */
-	List	   *unrecorded;		/* of FlowReady *: could not be recorded */
+	List	   *held;			/* of FlowHeld * (park.h) */
+	List	   *unrecorded;		/* of FlowReady *, and nothing helped */
 	List	   *left;			/* of FlowReady *: claimed, and not run */
 	int			n_left;			/* all of those, given back or not */
 	int			n_done;			/* attempts that were recorded */
@@ -184,16 +177,14 @@ typedef struct FlowBatch
 } FlowBatch;
 
 /*
- * One try of the plan: claims its steps, runs them, flushes, commits.  Returns
- * NULL, or what went wrong, after which nothing of it has happened; what the
- * batch knows stays until the next try.
+ * One try of the plan: claims, runs, flushes, commits.  Returns NULL, or what went
+ * wrong; then nothing has happened, and what the batch knows stays till the next.
  */
 extern struct ErrorData *FlowBatchTry(FlowBatch *batch);
 
 /*
- * Does the plan, and again in smaller pieces what fails, until every step has
- * either been recorded or is in unclaimed, held, unrecorded or left.  Everything
- * is allocated in batch->plan_context, which must be current.
+ * Does the plan, what fails in smaller pieces, until each step is recorded or in
+ * a list above.  Allocates in batch->plan_context, which must be current.
  */
 extern void FlowBatchDo(FlowBatch *batch, FlowPlan *plan);
 

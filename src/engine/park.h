@@ -8,7 +8,15 @@
 #ifndef FLOW_PARK_H
 #define FLOW_PARK_H
 
+#include "flow.h"
 #include "nodes/pg_list.h"
+
+/* A step that waits for a run that somebody holds, its own or another */
+typedef struct FlowHeld
+{
+	FlowReady	ready;
+	int64		run_id;
+} FlowHeld;
 
 /* Tasks that somebody has locked; of FlowReady * */
 extern void FlowParkLocked(int lane, List *steps);

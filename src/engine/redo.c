@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "engine/park.h"
 #include "engine/redo.h"
 #include "engine/retry.h"
 #include "engine/statement.h"

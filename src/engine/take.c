@@ -32,7 +32,7 @@
 #include "shmem/queue.h"
 
 #define MAX_BAD			4		/* batches in vain, before this worker rests */
-#define REST_MIN		100 /* ms; doubled */
+#define REST_MIN		100		/* ms; doubled */
 #define REST_MAX		10000
 #define REST_SLICE		500		/* ms, after which other reasons to end are
 								 * looked at */

@@ -27,8 +27,9 @@ typedef struct FlowShare
 {
 	FlowShareKey key;
 	int			entries;		/* queued; a level's: shares */
-	uint64		sequence;		/* a workflow's: the last one given; a level's:
-								 * the highest one taken, its virtual time */
+	uint64		sequence;		/* a workflow's: the last one given; a
+								 * level's: the highest one taken, its virtual
+								 * time */
 	struct FlowShare *level;	/* of a workflow's share */
 	bool		refused;		/* steps are in the table only ... */
 	bool		hungry;			/* ... and few are queued */

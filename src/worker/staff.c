@@ -81,8 +81,9 @@ static int	n_staff = 0;
 static HTAB *roles = NULL;
 static TimestampTz staff_next = DT_NOEND;
 static bool slot_complaint = false;
-static bool is_crowded = false; /* steps wait behind the workers of their role,
-								 * while one of another has nothing to do */
+static bool is_crowded = false; /* steps wait behind the workers of their
+								 * role, while one of another has nothing to
+								 * do */
 
 static void forget_ended(const FlowLaneInfo *lanes, int n, TimestampTz now);
 static const FlowLaneInfo *find_lane(const FlowLaneInfo *lanes, int n, Oid role);

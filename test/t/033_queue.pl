@@ -169,7 +169,7 @@ is(value($node, q{SELECT count(DISTINCT role) FROM audit WHERE role LIKE 'many%'
 is(value($node, "SELECT clock_timestamp() - '$since' < interval '45 s'"), 't', '... without waiting for the sweep of the minute');
 
 # Two databases, of which one has more than it can do
-$node->safe_psql('postgres', q{SELECT flow_define('long', ARRAY[flow_step('a', 'SELECT pg_sleep(0.01)', batch => false)])}, @shop);
+$node->safe_psql('postgres', q{SELECT flow_define('long', ARRAY[flow_step('a', $$ SELECT pg_sleep(0.01) $$, batch => false)])}, @shop);
 $node->safe_psql('postgres', 'CREATE DATABASE second');
 $node->safe_psql('second', q{CREATE EXTENSION flow; SELECT flow_define('one', ARRAY[flow_step('a', 'SELECT 1')])});
 $node->safe_psql('postgres', q{SELECT count(flow_start('long')) FROM generate_series(1, 5000)}, @shop);
