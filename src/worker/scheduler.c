@@ -283,7 +283,6 @@ static void
 start_anew(void)
 {
 	FlowTimerReset();
-	FlowRefillReset();
 	FlowEmitReset();
 	is_known = false;
 	look_at_all = true;
@@ -365,7 +364,8 @@ note_activity(TimestampTz now)
 			active_at = now;
 	}
 	if (FlowTimerNext() < soon || FlowEmitNext() != DT_NOEND ||
-		pursue_at != DT_NOEND || paused_until > now)
+		FlowRefillNext() != DT_NOEND || pursue_at != DT_NOEND ||
+		paused_until > now)
 		busy_at = now;
 	active_at = Max(active_at, busy_at);
 	return !TimestampDifferenceExceeds(active_at, now, SCHEDULER_LINGER);
