@@ -427,6 +427,8 @@ leave(void)
 		next_due = FlowTimerNext();
 	if (is_absent || is_foreign || is_excluded)
 		FlowQueueForget(MyDatabaseId);
+	if (is_foreign)
+		(void) FlowSlotTerminate(MyDatabaseId); /* workers, idle ones too */
 	FlowDatabaseDetach(MyDatabaseId, state, next_due);
 	FlowSlotDetach();
 }

@@ -207,13 +207,17 @@ attach(void)
 	busy_at = attached_at;
 }
 
-/* Whether the role may work now, not whether it could when it logged in. */
+/*
+ * Whether the role may work now, not whether it could when it logged in; and
+ * what is installed, for FlowInstallIsForeign.
+ */
 static void
 note_role(void)
 {
 	HeapTuple	tuple;
 
 	StartTransactionCommand();
+	(void) FlowInstallGet();
 	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(worker_args.role));
 	is_barred = !HeapTupleIsValid(tuple) ||
 		(FLOW_OWNER_MUST_LOG_IN && !((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin) ||
