@@ -28,12 +28,14 @@ sub race_node
 }
 
 # Empties the queue and what workers have put aside, for a test in which a worker
-# must not come to a point with an entry of the test before
+# must not come to a point with an entry of the test before; nor with one that
+# the scheduler finds in the tables as it starts
 sub fresh
 {
 	my ($node) = @_;
 
 	$node->restart;
+	wait_for($node, q{EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'flow scheduler' AND datname = 'postgres' AND state = 'idle')});
 	return;
 }
 
