@@ -420,6 +420,7 @@ leave(void)
 	{
 		state = FLOW_DATABASE_ABSENT;
 		FlowDatabaseSetEmitted(MyDatabaseId, 0);
+		FlowRecorderForget(MyDatabaseId);
 	}
 	else if (is_excluded || !FlowEnabled || FlowDatabaseIsLetGo(MyDatabaseId))
 		state = FLOW_DATABASE_UNKNOWN;
@@ -428,7 +429,7 @@ leave(void)
 	if (is_absent || is_foreign || is_excluded)
 		FlowQueueForget(MyDatabaseId);
 	if (is_foreign)
-		(void) FlowSlotTerminate(MyDatabaseId); /* workers, idle ones too */
+		(void) FlowSlotTerminate(MyDatabaseId, true); /* workers, idle ones too */
 	FlowDatabaseDetach(MyDatabaseId, state, next_due);
 	FlowSlotDetach();
 }
