@@ -429,7 +429,8 @@ leave(void)
 	if (is_absent || is_foreign || is_excluded)
 		FlowQueueForget(MyDatabaseId);
 	if (is_foreign)
-		(void) FlowSlotTerminate(MyDatabaseId, true); /* workers, idle ones too */
+		(void) FlowSlotTerminate(MyDatabaseId, true);	/* workers, idle ones
+														 * too */
 	FlowDatabaseDetach(MyDatabaseId, state, next_due);
 	FlowSlotDetach();
 }
