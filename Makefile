@@ -37,6 +37,7 @@ OBJS += \
 	src/shmem/queue.o \
 	src/shmem/recorder.o \
 	src/shmem/ring.o \
+	src/shmem/share.o \
 	src/shmem/shmem.o \
 	src/shmem/slot.o \
 	src/shmem/testpoint.o \
@@ -86,6 +87,7 @@ OBJS += \
 	src/engine/isolated.o \
 	src/engine/kinds/kind.o \
 	src/engine/kinds/sql.o \
+	src/engine/park.o \
 	src/engine/ready.o \
 	src/engine/redo.o \
 	src/engine/release.o \

@@ -31,7 +31,9 @@ static FlowStatement insert_rows = {
 	"  ORDER BY c.no DESC LIMIT 1) l ON true"
 	" WHERE r.status NOT IN ('completed', 'failed', 'cancelled')"
 	" AND NOT EXISTS (SELECT FROM flow_internal.crash c WHERE c.run_id = k.run_id"
-	"  AND c.step_no = k.step_no AND c.item_no = k.item_no AND c.at = $7)",
+	"  AND c.step_no = k.step_no AND c.item_no = k.item_no AND c.at = $7)"
+	" AND NOT EXISTS (SELECT FROM flow_internal.outcome o WHERE o.run_id = k.run_id"
+	"  AND o.step_no = k.step_no AND o.item_no = k.item_no)",
 	.expect = SPI_OK_INSERT,
 	.nargs = 7,
 	.argtypes = {INT8OID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID,

@@ -23,45 +23,41 @@ static void read_key(HeapTuple row, FlowStepKey *key);
 static void read_ready(HeapTuple row, FlowReady *ready);
 static void make_key_arrays(const FlowDue *dues, int n, Datum *arrays);
 
+/* Another priority of that workflow, else the next workflow */
+#define NEXT_GROUP(owner, workflow, priority) \
+	" (SELECT t.owner, t.workflow_id, t.priority FROM flow_internal.task t" \
+	"  WHERE t.home = $1 AND t.status = 'ready' AND t.owner = " owner \
+	"  AND t.workflow_id = " workflow " AND t.priority < " priority \
+	"  ORDER BY t.priority DESC LIMIT 1)" \
+	" UNION ALL" \
+	" (SELECT t.owner, t.workflow_id, t.priority FROM flow_internal.task t" \
+	"  WHERE t.home = $1 AND t.status = 'ready'" \
+	"  AND (t.owner, t.workflow_id) > (" owner ", " workflow ")" \
+	"  ORDER BY t.owner, t.workflow_id, t.priority DESC LIMIT 1)" \
+	" LIMIT 1"
+
 static FlowStatement read_groups = {
-	.sql = "WITH RECURSIVE g(owner, workflow_id) AS ("
-	" (SELECT t.owner, t.workflow_id FROM flow_internal.task t"
-	"  WHERE t.home = $1 AND t.status = 'ready'"
-	"  AND (t.owner, t.workflow_id) > ($2, $3)"
-	"  ORDER BY t.owner, t.workflow_id LIMIT 1)"
+	.sql = "WITH RECURSIVE g(owner, workflow_id, priority) AS ("
+	" (" NEXT_GROUP("$2", "$3", "$4") ")"
 	" UNION ALL"
-	" SELECT n.owner, n.workflow_id FROM g, LATERAL"
-	" (SELECT t.owner, t.workflow_id FROM flow_internal.task t"
-	"  WHERE t.home = $1 AND t.status = 'ready'"
-	"  AND (t.owner, t.workflow_id) > (g.owner, g.workflow_id)"
-	"  ORDER BY t.owner, t.workflow_id LIMIT 1) n)"
-	" SELECT owner, workflow_id FROM g LIMIT $4",
+	" SELECT n.* FROM g, LATERAL"
+	" (" NEXT_GROUP("g.owner", "g.workflow_id", "g.priority") ") n)"
+	" SELECT owner, workflow_id, priority FROM g LIMIT $5",
 	.expect = SPI_OK_SELECT,
-	.nargs = 4,
-	.argtypes = {INT8OID, OIDOID, INT4OID, INT4OID}
+	.nargs = 5,
+	.argtypes = {INT8OID, OIDOID, INT4OID, INT4OID, INT4OID}
 };
 
-/* Two ranges of one index, of which the second is read only if needed */
 static FlowStatement read_ready_tasks = {
-	.sql = "(SELECT t.run_id, t.step_no, t.item_no, t.workflow_id,"
-	"  t.definition_id, t.priority FROM flow_internal.task t"
-	"  WHERE t.home = $1 AND t.owner = $2 AND t.workflow_id = $3"
-	"  AND t.status = 'ready' AND t.priority = $4"
-	"  AND (t.run_id, t.step_no, t.item_no) > ($5, $6, $7)"
-	"  AND t.ready_at < $8"
-	"  AND (SELECT r.status FROM flow_internal.run r WHERE r.id = t.run_id)"
-	"   NOT IN ('paused', 'held')"
-	"  ORDER BY t.run_id, t.step_no, t.item_no LIMIT $9)"
-	" UNION ALL"
-	" (SELECT t.run_id, t.step_no, t.item_no, t.workflow_id,"
-	"  t.definition_id, t.priority FROM flow_internal.task t"
-	"  WHERE t.home = $1 AND t.owner = $2 AND t.workflow_id = $3"
-	"  AND t.status = 'ready' AND t.priority < $4"
-	"  AND t.ready_at < $8"
-	"  AND (SELECT r.status FROM flow_internal.run r WHERE r.id = t.run_id)"
-	"   NOT IN ('paused', 'held')"
-	"  ORDER BY t.priority DESC, t.run_id, t.step_no, t.item_no LIMIT $9)"
-	" LIMIT $9",
+	.sql = "SELECT t.run_id, t.step_no, t.item_no, t.workflow_id,"
+	" t.definition_id, t.priority FROM flow_internal.task t"
+	" WHERE t.home = $1 AND t.owner = $2 AND t.workflow_id = $3"
+	" AND t.status = 'ready' AND t.priority = $4"
+	" AND (t.run_id, t.step_no, t.item_no) >= ($5, $6, $7)"
+	" AND t.ready_at < $8"
+	" AND (SELECT r.status FROM flow_internal.run r WHERE r.id = t.run_id)"
+	"  NOT IN ('paused', 'held')"
+	" ORDER BY t.run_id, t.step_no, t.item_no LIMIT $9",
 	.expect = SPI_OK_SELECT,
 	.nargs = 9,
 	.argtypes = {INT8OID, OIDOID, INT4OID, INT4OID, INT8OID, INT4OID, INT4OID,
@@ -72,11 +68,12 @@ static FlowStatement read_due = {
 	.sql = "SELECT t.run_id, t.step_no, t.item_no, t.due_at"
 	" FROM flow_internal.task t"
 	" WHERE t.home = $1 AND t.due_at IS NOT NULL"
+	" AND (t.due_at, t.run_id, t.step_no, t.item_no) > ($2, $3, $4, $5)"
 	" AND t.status IN ('sleeping', 'pending')"
-	" ORDER BY t.due_at, t.run_id, t.step_no, t.item_no LIMIT $2",
+	" ORDER BY t.due_at, t.run_id, t.step_no, t.item_no LIMIT $6",
 	.expect = SPI_OK_SELECT,
-	.nargs = 2,
-	.argtypes = {INT8OID, INT4OID}
+	.nargs = 6,
+	.argtypes = {INT8OID, TIMESTAMPTZOID, INT8OID, INT4OID, INT4OID, INT4OID}
 };
 
 /*
@@ -185,7 +182,8 @@ FlowSweepReadGroups(int64 home, FlowReadyGroup after, FlowReadyGroup *groups,
 {
 	Datum		values[] = {
 		Int64GetDatum(home), ObjectIdGetDatum(after.owner),
-		Int32GetDatum(after.workflow_id), Int32GetDatum(max)
+		Int32GetDatum(after.workflow_id), Int32GetDatum(after.priority),
+		Int32GetDatum(max)
 	};
 	int			n = (int) FlowStatementExecute(&read_groups, values, NULL);
 
@@ -195,6 +193,7 @@ FlowSweepReadGroups(int64 home, FlowReadyGroup after, FlowReadyGroup *groups,
 
 		groups[i].owner = FlowRowOid(row, 1);
 		groups[i].workflow_id = FlowRowInt32(row, 2);
+		groups[i].priority = FlowRowInt32(row, 3);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return n;
@@ -202,14 +201,14 @@ FlowSweepReadGroups(int64 home, FlowReadyGroup after, FlowReadyGroup *groups,
 
 int
 FlowSweepReadReady(int64 home, FlowReadyGroup group,
-				   const FlowReadyPosition *after, TimestampTz before,
+				   FlowStepKey from, TimestampTz before,
 				   FlowReady *ready, int max)
 {
 	Datum		values[] = {
 		Int64GetDatum(home), ObjectIdGetDatum(group.owner),
-		Int32GetDatum(group.workflow_id), Int32GetDatum(after->priority),
-		Int64GetDatum(after->key.run_id), Int32GetDatum(after->key.step_no),
-		Int32GetDatum(after->key.item_no), TimestampTzGetDatum(before),
+		Int32GetDatum(group.workflow_id), Int32GetDatum(group.priority),
+		Int64GetDatum(from.run_id), Int32GetDatum(from.step_no),
+		Int32GetDatum(from.item_no), TimestampTzGetDatum(before),
 		Int32GetDatum(max)
 	};
 	int			n = (int) FlowStatementExecute(&read_ready_tasks, values, NULL);
@@ -238,9 +237,13 @@ read_ready(HeapTuple row, FlowReady *ready)
 }
 
 int
-FlowSweepReadDue(int64 home, FlowDue *dues, int max)
+FlowSweepReadDue(int64 home, const FlowDue *after, FlowDue *dues, int max)
 {
-	Datum		values[] = {Int64GetDatum(home), Int32GetDatum(max)};
+	Datum		values[] = {
+		Int64GetDatum(home), TimestampTzGetDatum(after->due_at),
+		Int64GetDatum(after->key.run_id), Int32GetDatum(after->key.step_no),
+		Int32GetDatum(after->key.item_no), Int32GetDatum(max)
+	};
 	int			n = (int) FlowStatementExecute(&read_due, values, NULL);
 
 	for (int i = 0; i < n; i++)

@@ -12,19 +12,13 @@
 #include "datatype/timestamp.h"
 #include "flow.h"
 
-/* The ready tasks of one workflow, as of one owner */
+/* The ready tasks of one workflow at one priority, as of one owner */
 typedef struct FlowReadyGroup
 {
 	Oid			owner;
 	int32		workflow_id;
+	int32		priority;		/* within a workflow, the highest is first */
 } FlowReadyGroup;
-
-/* A place in a group: by priority, highest first, then by key */
-typedef struct FlowReadyPosition
-{
-	int32		priority;
-	FlowStepKey key;
-} FlowReadyPosition;
 
 /* An event to announce */
 typedef struct FlowEventRow
@@ -40,17 +34,17 @@ extern int	FlowSweepReadGroups(int64 home, FlowReadyGroup after,
 								FlowReadyGroup *groups, int max);
 
 /*
- * The tasks of a group that follow "after" and became ready before that time,
- * in order of position.  Those of paused runs are left out; those of cancelled
- * ones are not, since whoever claims them removes them.
+ * The tasks of a group from this one on that became ready before that time, in
+ * order.  Those of paused runs are left out; those of cancelled ones are not,
+ * since whoever claims them removes them.
  */
 extern int	FlowSweepReadReady(int64 home, FlowReadyGroup group,
-							   const FlowReadyPosition *after,
-							   TimestampTz before,
+							   FlowStepKey from, TimestampTz before,
 							   FlowReady *ready, int max);
 
-/* The earliest due times, in order. */
-extern int	FlowSweepReadDue(int64 home, FlowDue *dues, int max);
+/* The earliest due times after this one, in order of time and key. */
+extern int	FlowSweepReadDue(int64 home, const FlowDue *after, FlowDue *dues,
+							 int max);
 
 /*
  * Makes those tasks ready that are due and not locked by anybody; owners and

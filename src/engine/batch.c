@@ -66,6 +66,8 @@ FlowBatchDo(FlowBatch *batch, FlowPlan *plan)
 
 	while (plans != NIL)
 	{
+		int			n_done = batch->n_done;
+		int			n_settled = batch->n_settled;
 		ErrorData  *error;
 
 		forget_cancel(batch);
@@ -82,7 +84,12 @@ FlowBatchDo(FlowBatch *batch, FlowPlan *plan)
 				FlowIsolatedCharge(batch, error);
 		}
 		if (error != NULL)
+		{
+			/* counted in the flush; then the commit failed */
+			batch->n_done = n_done;
+			batch->n_settled = n_settled;
 			plans = FlowRedoPlans(batch, error, plans);
+		}
 		else
 			plans = FlowSuspectPlans(batch, FlowIsolatedPlans(batch, plans));
 		if (plans != NIL && batch->release != NULL)

@@ -149,6 +149,8 @@ typedef struct FlowBatch
 	List	   *blocked;		/* of int64 *: runs that somebody holds */
 	List	   *apart;			/* of FlowStepKey *: to be run with care */
 	List	   *unclaimed;		/* of FlowReady *: ready, but locked */
+	List	   *held;			/* of FlowHeld * (park.h) */
+	List	   *unrecorded;		/* of FlowReady *, and nothing helped */
 	List	   *left;			/* of FlowReady *: claimed, and not run */
 	List	   *passed;			/* of FlowStepKey *: not to be run by a client */
 	int			n_left;			/* all of those, given back or not */
@@ -157,9 +159,8 @@ typedef struct FlowBatch
 } FlowBatch;
 
 /*
- * Does the plan, and again in smaller pieces what fails, until every step has
- * either been recorded or is in batch->unclaimed or batch->left.  Everything
- * is allocated in batch->plan_context, which must be current.
+ * Does the plan, what fails in smaller pieces, until each step is recorded or in
+ * a list above.  Allocates in batch->plan_context, which must be current.
  */
 extern void FlowBatchDo(FlowBatch *batch, FlowPlan *plan);
 

@@ -9,6 +9,10 @@
  * (the flush or the commit failed) the batch is halved until a single step is
  * left.  A step that shared its batch with others is never charged for an error: it fails
  * for good only when it fails alone.
+ *
+ * What can neither be done nor be recorded as failed (the disk is full) is put
+ * aside for a while that grows, and if nothing of the batch could be recorded,
+ * all of it is: trying the rest one by one would only fail the same way.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -19,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "engine/control.h"
+#include "engine/park.h"
 #include "engine/redo.h"
 #include "engine/retry.h"
 #include "engine/statement.h"
@@ -30,6 +35,9 @@
 
 /* Times a batch is done again at once for a reason that is nobody's fault */
 #define MAX_REPEATS	5
+
+/* ms between two lines in the log about steps that could not be recorded */
+#define COMPLAINT_INTERVAL	10000
 
 /* Bytes that are kept of each text of an error */
 #define MAX_ERROR_TEXT	10000
@@ -50,9 +58,10 @@ static Cause classify_cancel(FlowBatch *batch, ErrorData *error,
 static FlowFailure *failure_of(FlowBatch *batch, ErrorData *error);
 static char *clip(const char *text);
 static List *isolate(FlowBatch *batch, List *rest);
-static List *with_others(FlowBatch *batch, List *rest);
-static List *repeat_or_record(FlowBatch *batch, FlowFailure *failure,
-							  List *rest);
+static List *with_others(FlowBatch *batch, const FlowStepKey *culprit,
+						 List *rest);
+static List *repeat_or_record(FlowBatch *batch, FlowItem *culprit,
+							  FlowFailure *failure, List *rest);
 static List *halve(FlowBatch *batch, FlowFailure *failure, List *rest);
 static List *again(FlowBatch *batch, ErrorData *error, List *rest);
 static List *without_blocked(FlowBatch *batch, List *rest);
@@ -61,7 +70,9 @@ static bool is_of_step(FlowBatch *batch, const FlowStepKey *key,
 					   const FlowStepDef *step);
 static void put_askers_aside(FlowBatch *batch, FlowPlan *plan);
 static void give_up(FlowBatch *batch, const char *message);
-static void put_aside(FlowBatch *batch, const FlowStepKey *key);
+static List *without_hope(FlowBatch *batch, List *rest);
+static void complain(const char *message);
+static void hold(FlowBatch *batch, const FlowStepKey *key, int64 run_id);
 static FlowReady *ready_of(FlowBatch *batch, const FlowStepKey *key);
 static FlowPlan *copy_plan(const FlowPlan *plan, int from, int n);
 static FlowPlan *plan_to_record(const FlowItem *item, FlowFailure *failure);
@@ -97,7 +108,7 @@ FlowRedoPlans(FlowBatch *batch, ErrorData *error, List *rest)
 	}
 	if (batch->n_executed > 0)
 		return isolate(batch, rest);
-	return repeat_or_record(batch, failure, rest);
+	return repeat_or_record(batch, culprit, failure, rest);
 }
 
 double
@@ -191,30 +202,35 @@ clip(const char *text)
 static List *
 isolate(FlowBatch *batch, List *rest)
 {
-	return with_others(batch, lcons(FlowRedoPlanFor(&batch->current->key), rest));
+	FlowStepKey *culprit = &batch->current->key;
+
+	return with_others(batch, culprit, lcons(FlowRedoPlanFor(culprit), rest));
 }
 
 /* Puts before those plans one for the steps that are not to blame, if any. */
 static List *
-with_others(FlowBatch *batch, List *rest)
+with_others(FlowBatch *batch, const FlowStepKey *culprit, List *rest)
 {
 	FlowPlan   *plan = batch->plan;
 	FlowPlan   *others = copy_plan(plan, 0, 0);
-	FlowStepKey *culprit = palloc(sizeof(FlowStepKey));
+	FlowStepKey *excluded = palloc(sizeof(FlowStepKey));
 
-	*culprit = batch->current->key;
+	*excluded = *culprit;
 	for (int i = 0; i < plan->n_keys; i++)
 		if (!same_key(&plan->keys[i], culprit))
 			others->keys[others->n_keys++] = plan->keys[i];
-	others->excluded = lappend(list_copy(plan->excluded), culprit);
+	others->excluded = lappend(list_copy(plan->excluded), excluded);
 	return others->n_keys > 0 ? lcons(others, rest) : rest;
 }
 
-/* The culprit was the first of its batch, so its failure is its own. */
+/*
+ * The culprit was the first of its batch, or alone in it, so that its failure is
+ * its own.
+ */
 static List *
-repeat_or_record(FlowBatch *batch, FlowFailure *failure, List *rest)
+repeat_or_record(FlowBatch *batch, FlowItem *culprit, FlowFailure *failure,
+				 List *rest)
 {
-	FlowItem   *culprit = batch->current;
 	FlowPlan   *next;
 
 	if (FlowRetryIsTransient(failure->sqlstate) &&
@@ -222,7 +238,7 @@ repeat_or_record(FlowBatch *batch, FlowFailure *failure, List *rest)
 	{
 		next = FlowRedoPlanFor(&culprit->key);
 		next->repeats = batch->plan->repeats + 1;
-		return with_others(batch, lappend(rest, next));
+		return with_others(batch, &culprit->key, lappend(rest, next));
 	}
 	FlowAverageNoteRun(culprit->step->definition->id, culprit->step->no,
 					   GetCurrentTimestamp() - culprit->started_at, true);
@@ -231,7 +247,7 @@ repeat_or_record(FlowBatch *batch, FlowFailure *failure, List *rest)
 						  culprit->step->no, batch->plan->tried);
 	log_failure(culprit, failure);
 	next = plan_to_record(culprit, failure);
-	return lcons(next, with_others(batch, rest));
+	return lcons(next, with_others(batch, &culprit->key, rest));
 }
 
 static List *
@@ -246,20 +262,37 @@ halve(FlowBatch *batch, FlowFailure *failure, List *rest)
 							   plan->n_keys - plan->n_keys / 2), rest);
 		return lcons(copy_plan(plan, 0, plan->n_keys / 2), rest);
 	}
-	if (!plan->alone && plan->failure == NULL)
+	if (!plan->alone && plan->failure == NULL && batch->n_executed != 1)
 		return lcons(FlowRedoPlanFor(&plan->keys[0]), rest);
 
 	item = batch->items != NIL ? linitial(batch->items) : NULL;
 	if (plan->failure != NULL || item == NULL || !item->executed)
 	{
 		give_up(batch, failure->message);
-		return rest;
+		if (batch->scope == FLOW_GUARD_SUBTRANSACTION || batch->n_settled > 0)
+			return rest;
+		return without_hope(batch, rest);
 	}
-	if (FlowRetryIsTransient(failure->sqlstate) &&
-		plan->repeats < FLOW_RETRY_TRANSIENT_MAX)
-		return again(batch, NULL, rest);
-	log_failure(item, failure);
-	return lcons(plan_to_record(item, failure), rest);
+	if (FlowRetryIsTransient(failure->sqlstate))
+		FlowAverageNoteConflict(item->step->definition->id, item->step->no,
+								batch->in_turn);
+	return repeat_or_record(batch, item, failure, rest);
+}
+
+/* These are not tried now: what has just failed is not to do with one step. */
+static List *
+without_hope(FlowBatch *batch, List *rest)
+{
+	ListCell   *cell;
+
+	foreach(cell, rest)
+	{
+		FlowPlan   *plan = lfirst(cell);
+
+		for (int i = 0; i < plan->n_keys; i++)
+			batch->unrecorded = lappend(batch->unrecorded, ready_of(batch, &plan->keys[i]));
+	}
+	return NIL;
 }
 
 static List *
@@ -293,7 +326,7 @@ without_blocked(FlowBatch *batch, List *rest)
 		foreach(cell, batch->blocked)
 			blocked = blocked || *(int64 *) lfirst(cell) == plan->keys[i].run_id;
 		if (blocked)
-			put_aside(batch, &plan->keys[i]);
+			hold(batch, &plan->keys[i], plan->keys[i].run_id);
 		else
 			others->keys[others->n_keys++] = plan->keys[i];
 	}
@@ -324,7 +357,7 @@ without_culprit(FlowBatch *batch, List *rest)
 		if (!same_key(key, culprit) && !(closed && is_of_step(batch, key, step)))
 			others->keys[others->n_keys++] = *key;
 		else if (!FlowAsideSetAside(batch->lane, ready_of(batch, key)))
-			put_aside(batch, key);
+			batch->unclaimed = lappend(batch->unclaimed, ready_of(batch, key));
 	}
 	others->excluded = lappend(list_copy(plan->excluded), culprit);
 	return others->n_keys > 0 ? lcons(others, rest) : rest;
@@ -363,7 +396,7 @@ put_askers_aside(FlowBatch *batch, FlowPlan *plan)
 			if (!same_key(&plan->keys[i], &control->asked_in))
 				plan->keys[kept++] = plan->keys[i];
 		if (kept < plan->n_keys)
-			put_aside(batch, &control->asked_in);
+			hold(batch, &control->asked_in, control->run_id);
 		else
 		{
 			FlowStepKey *inlined = palloc(sizeof(FlowStepKey));
@@ -379,18 +412,42 @@ put_askers_aside(FlowBatch *batch, FlowPlan *plan)
 static void
 give_up(FlowBatch *batch, const char *message)
 {
+	complain(message);
+	for (int i = 0; i < batch->plan->n_keys; i++)
+		batch->unrecorded = lappend(batch->unrecorded, ready_of(batch, &batch->plan->keys[i]));
+}
+
+/* However many steps meet the same, the log is not filled with it. */
+static void
+complain(const char *message)
+{
+	static TimestampTz complained_at = 0;
+	static int	n_silent = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!TimestampDifferenceExceeds(complained_at, now, COMPLAINT_INTERVAL))
+	{
+		n_silent++;
+		return;
+	}
 	ereport(LOG,
 			(errcode(ERRCODE_INTERNAL_ERROR),
 			 errmsg("steps of flow could not be recorded: %s", message),
-			 errdetail("They are tried again.")));
-	for (int i = 0; i < batch->plan->n_keys; i++)
-		put_aside(batch, &batch->plan->keys[i]);
+			 errdetail("They are tried again. It was met %d more times since it was last said here.",
+					   n_silent)));
+	complained_at = now;
+	n_silent = 0;
 }
 
+/* The step waits until this run can be locked. */
 static void
-put_aside(FlowBatch *batch, const FlowStepKey *key)
+hold(FlowBatch *batch, const FlowStepKey *key, int64 run_id)
 {
-	batch->unclaimed = lappend(batch->unclaimed, ready_of(batch, key));
+	FlowHeld   *held = palloc(sizeof(FlowHeld));
+
+	held->ready = *ready_of(batch, key);
+	held->run_id = run_id;
+	batch->held = lappend(batch->held, held);
 }
 
 static FlowReady *

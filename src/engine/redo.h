@@ -11,7 +11,7 @@
 /*
  * The plans that take the place of the one that failed, before the rest:
  * the innocent steps together, the culprit alone, a failure to record.  Steps that can only be
- * tried again later are added to batch->unclaimed.
+ * tried again later are added to the lists of the batch.
  */
 extern List *FlowRedoPlans(FlowBatch *batch, struct ErrorData *error,
 						   List *rest);

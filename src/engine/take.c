@@ -8,8 +8,9 @@
  * is slow, or that never shares a transaction, is taken alone; failures make batches small; a step that met
  * a conflict comes last in its batch, which commits at once after it.
  *
- * A step that somebody has locked is put aside for a moment, in this process,
- * and then goes back to the queue.
+ * What cannot be done now is put aside by park.c.  When step after step can
+ * neither be done nor be recorded as failed, such as on a full disk, this
+ * worker rests in between.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -17,10 +18,13 @@
 #include <math.h>
 
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "engine/batch.h"
+#include "engine/park.h"
 #include "engine/take.h"
 #include "guc.h"
 #include "shmem/aside.h"
@@ -29,24 +33,11 @@
 #include "shmem/queue.h"
 #include "shmem/testpoint.h"
 
-#define MAX_PARKED		1024
-#define PARK_MS			50		/* before a locked step is tried again */
-#define PARK_MAX_MS		60000
-#define MAX_DELAYS		64
-
-typedef struct Parked
-{
-	FlowReady	ready;
-	TimestampTz until;
-} Parked;
-
-/* How long a step was put aside last, to put it aside longer the next time */
-typedef struct Delay
-{
-	FlowStepKey key;
-	int			ms;
-	TimestampTz until;
-} Delay;
+#define MAX_BAD			4		/* batches in vain, before this worker rests */
+#define REST_MIN		100		/* ms; doubled */
+#define REST_MAX		10000
+#define REST_SLICE		500		/* ms, after which other reasons to end are
+								 * looked at */
 
 /* What the entries taken so far leave room for */
 typedef struct Room
@@ -57,10 +48,9 @@ typedef struct Room
 	bool		in_turn;		/* some are of the kind that takes turns */
 } Room;
 
-static Parked parked[MAX_PARKED];
-static int	n_parked = 0;
-static Delay delays[MAX_DELAYS];
-static int	next_delay = 0;
+static int	n_bad = 0;			/* batches in which nothing could be recorded,
+								 * and of new steps */
+static TimestampTz rest_until = 0;
 
 /*
  * Moving average of the steps that one entry has led to in its batch; a guess
@@ -80,9 +70,8 @@ static void give_back(int lane, List *entries, int others);
 static void end_try(int lane, const FlowReady *entry);
 static void call_others(int lane, int others);
 static void end_turn(FlowBatch *batch);
-static void park(int lane, List *entries);
-static int	delay_of(const FlowStepKey *key, TimestampTz now);
-static void unpark_due(int lane);
+static void note_bad(bool settled, bool is_new);
+static bool rests(void);
 
 static const FlowTakePolicy policy = {takes_turns, choose};
 
@@ -96,7 +85,9 @@ FlowBatchRun(int lane)
 	bool		tried;
 	int			n = 1;
 
-	unpark_due(lane);
+	if (rests())
+		return 1;
+	FlowParkReturnDue(lane);
 	room.in_turn = false;
 	room.usec = FlowBatchTime * 1000.0;
 	room.steps = Max(1, (int) (FLOW_BATCH_MAX_STEPS / steps_per_entry));
@@ -123,7 +114,9 @@ FlowBatchRun(int lane)
 		end_try(lane, &entries[0]);
 	note_expansion(n - batch.n_left, batch.n_done);
 	give_back(lane, batch.left, list_length(batch.left) - 1);
-	park(lane, batch.unclaimed);
+	FlowParkLocked(lane, batch.unclaimed);
+	FlowParkHeld(lane, batch.held);
+	note_bad(batch.n_settled > 0, FlowParkUnrecorded(lane, batch.unrecorded));
 	return n;
 }
 
@@ -135,9 +128,11 @@ static void
 release(FlowBatch *batch)
 {
 	give_back(batch->lane, batch->left, list_length(batch->left));
-	park(batch->lane, batch->unclaimed);
+	FlowParkLocked(batch->lane, batch->unclaimed);
+	FlowParkHeld(batch->lane, batch->held);
 	batch->left = NIL;
 	batch->unclaimed = NIL;
+	batch->held = NIL;
 	end_turn(batch);
 }
 
@@ -282,84 +277,30 @@ call_others(int lane, int others)
 		FlowDatabaseAsk(MyDatabaseId, FLOW_ASK_STAFF);
 }
 
+/*
+ * One step that cannot be recorded holds up nobody; when it is met by ever
+ * further steps, it has nothing to do with them.
+ */
 static void
-park(int lane, List *entries)
+note_bad(bool settled, bool is_new)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	ListCell   *cell;
-
-	foreach(cell, entries)
-	{
-		if (n_parked == MAX_PARKED)
-			FlowQueueMarkLaneOverflown(lane);
-		else
-		{
-			FlowReady  *ready = lfirst(cell);
-
-			parked[n_parked].ready = *ready;
-			parked[n_parked++].until = TimestampTzPlusMilliseconds(now, delay_of(&ready->key, now));
-		}
-	}
+	if (settled)
+		n_bad = 0;
+	else if (is_new && ++n_bad > MAX_BAD)
+		rest_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												 Min(REST_MAX, REST_MIN << Min(n_bad - MAX_BAD, 16)));
 }
 
-/* Twice the last delay, for a step that comes again right after it. */
-static int
-delay_of(const FlowStepKey *key, TimestampTz now)
+/* Returns true if nothing is to be taken now. */
+static bool
+rests(void)
 {
-	Delay	   *delay = NULL;
+	long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), rest_until);
 
-	for (int i = 0; i < MAX_DELAYS && delay == NULL; i++)
-		if (compare_keys(&delays[i].key, key) == 0)
-			delay = &delays[i];
-	if (delay == NULL)
-	{
-		delay = &delays[next_delay];
-		next_delay = (next_delay + 1) % MAX_DELAYS;
-		delay->key = *key;
-		delay->ms = 0;
-	}
-	else if (now > TimestampTzPlusMilliseconds(delay->until, 2 * PARK_MS))
-		delay->ms = 0;
-	delay->ms = Min(PARK_MAX_MS, Max(PARK_MS, 2 * delay->ms));
-	delay->until = TimestampTzPlusMilliseconds(now, delay->ms);
-	return delay->ms;
-}
-
-static void
-unpark_due(int lane)
-{
-	TimestampTz now;
-	int			kept = 0;
-
-	if (n_parked == 0)
-		return;
-	now = GetCurrentTimestamp();
-	for (int i = 0; i < n_parked; i++)
-	{
-		if (parked[i].until <= now)
-			(void) FlowQueuePush(lane, &parked[i].ready, 1);
-		else
-			parked[kept++] = parked[i];
-	}
-	n_parked = kept;
-}
-
-long
-FlowBatchParkedDelay(void)
-{
-	TimestampTz first = DT_NOEND;
-
-	for (int i = 0; i < n_parked; i++)
-		first = Min(first, parked[i].until);
-	if (TIMESTAMP_IS_NOEND(first))
-		return -1;
-	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), first);
-}
-
-void
-FlowBatchUnpark(int lane)
-{
-	for (int i = 0; i < n_parked; i++)
-		(void) FlowQueuePush(lane, &parked[i].ready, 1);
-	n_parked = 0;
+	if (left <= 0)
+		return false;
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 Min(left, REST_SLICE), FlowWaitEvent("FlowRest"));
+	ResetLatch(MyLatch);
+	return true;
 }

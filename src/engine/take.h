@@ -13,13 +13,4 @@
  */
 extern int	FlowBatchRun(int lane);
 
-/*
- * Milliseconds until a step that this worker has put aside may be tried
- * again; -1 if there is none.
- */
-extern long FlowBatchParkedDelay(void);
-
-/* This worker ends: gives back what it has put aside. */
-extern void FlowBatchUnpark(int lane);
-
 #endif							/* FLOW_TAKE_BATCH_H */

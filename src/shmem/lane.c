@@ -5,7 +5,11 @@
  * An entry is in one of three places: in the lane's heap; in a second heap of
  * steps that only one worker at a time may run, while another one does; or
  * aside, behind a gate (gate.c).  What is in the heaps is counted in "entries",
- * and is in the list by age as well.
+ * and is in the list by age as well.  Wherever it is, it is counted in the share
+ * of its workflow (share.c).
+ *
+ * A workflow that has few entries always gets some more: when its lane or the
+ * pool is full, one that has many gives one up.
  *
  * The heaps are the server's own; only their roots are kept in shared memory,
  * since the address of the comparison function is not the same in all
@@ -14,7 +18,6 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "storage/proc.h"
 
 #include "compat.h"
@@ -22,13 +25,22 @@
 #include "shmem/shmem.h"
 
 #define LANE_LIMIT		(FLOW_QUEUE_POOL / 4 * 3)	/* entries of one lane */
-#define WORKFLOW_LIMIT	(FLOW_QUEUE_POOL / 4)	/* entries of one workflow */
+#define SHARE_LIMIT		(FLOW_QUEUE_POOL / 4)	/* entries of one workflow */
+
+/*
+ * The same, for what lies past the mark of a share: the room above is for
+ * steps before it, so that they do not take the mark back to themselves.
+ */
+#define SHARE_FILL_LIMIT	(SHARE_LIMIT / 4 * 3)
+
+/* Entries looked at to find one that can be given up */
+#define MAX_EVICT_STEPS	64
 
 static FlowQueue *queue = NULL;
 
-static bool make_room(const FlowLane *for_lane);
-static void stamp(FlowLane *lane, FlowLaneEntry *entry);
-static int *workflow_counter(Oid database, int32 workflow_id);
+static bool has_room(FlowLane *lane, const FlowShare *share);
+static FlowLane *find_longest(void);
+static bool evict(FlowLane *lane, bool any);
 static int	compare(const pairingheap_node *a, const pairingheap_node *b,
 					void *arg);
 
@@ -82,25 +94,127 @@ FlowLaneMayTakeTurn(const FlowLane *lane)
 FlowLaneEntry *
 FlowLaneMakeEntry(FlowLane *lane, const FlowReady *ready, TimestampTz now)
 {
-	int		   *counter = workflow_counter(lane->database, ready->workflow_id);
-	int			held = lane->entries + lane->aside;
+	FlowShare  *share = FlowLaneShare(lane, ready);
 	FlowLaneEntry *entry;
+	int			limit;
 
-	if (held >= LANE_LIMIT || *counter >= WORKFLOW_LIMIT)
+	if (share == NULL)
+	{
+		lane->lost = true;
 		return NULL;
-	if (queue->n_free == 0 && (held >= FLOW_LANE_RESERVE || !make_room(lane)))
+	}
+	limit = FlowShareIsPastMark(share, &ready->key) ? SHARE_FILL_LIMIT : SHARE_LIMIT;
+	if (share->entries >= limit || !has_room(lane, share))
+	{
+		FlowLaneRefuse(lane, share, &ready->key);
 		return NULL;
+	}
 	entry = &queue->pool[queue->free[--queue->n_free]];
 	entry->ready = *ready;
 	entry->pushed_at = now;
-	(*counter)++;
+	entry->share = share;
+	FlowShareAdd(&lane->shares, share);
 	return entry;
+}
+
+FlowShare *
+FlowLaneShare(const FlowLane *lane, const FlowReady *ready)
+{
+	return FlowShareGet((int) (lane - queue->lanes), ready->workflow_id,
+						ready->priority);
+}
+
+int
+FlowLaneFillLimit(void)
+{
+	return SHARE_FILL_LIMIT;
+}
+
+/* Without a share to mark, all of the lane has to be read again. */
+void
+FlowLaneRefuse(FlowLane *lane, FlowShare *share, const FlowStepKey *from)
+{
+	if (share == NULL)
+		lane->lost = true;
+	else
+		FlowShareRefuse(&lane->shares, share, from);
+}
+
+/*
+ * Every lane, and every share in its lane, has a right to a few entries; for
+ * these the longest lane, or the lane itself, gives one up.
+ */
+static bool
+has_room(FlowLane *lane, const FlowShare *share)
+{
+	bool		is_small = share->entries < FLOW_LANE_RESERVE;
+	int			held = lane->entries + lane->aside;
+	FlowLane   *longest;
+
+	if (held >= LANE_LIMIT)
+		return is_small && evict(lane, false);
+	if (queue->n_free > 0)
+		return true;
+	if (!is_small && held >= FLOW_LANE_RESERVE)
+		return false;
+	longest = find_longest();
+	return evict(longest, longest != lane);
+}
+
+static FlowLane *
+find_longest(void)
+{
+	FlowLane   *longest = &queue->lanes[0];
+
+	for (int i = 1; i < queue->n_lanes; i++)
+	{
+		FlowLane   *lane = &queue->lanes[i];
+
+		if (lane->entries + lane->aside > longest->entries + longest->aside)
+			longest = lane;
+	}
+	return longest;
+}
+
+/*
+ * The lane gives up an entry that is aside, if most of its entries are; else
+ * the youngest of a share that has many; failing that, and if any will do, its
+ * youngest.  The table still knows it.
+ */
+static bool
+evict(FlowLane *lane, bool any)
+{
+	FlowLaneEntry *chosen = NULL;
+	dlist_iter	iter;
+	int			steps = 0;
+
+	if (lane->aside > lane->entries)
+	{
+		FlowLaneDropAside(lane);
+		return true;
+	}
+	dlist_reverse_foreach(iter, &lane->by_age)
+	{
+		FlowLaneEntry *entry = dlist_container(FlowLaneEntry, by_age, iter.cur);
+		bool		has_many = entry->share->entries > FLOW_LANE_RESERVE;
+
+		if (has_many || (any && chosen == NULL))
+			chosen = entry;
+		if (has_many || ++steps == MAX_EVICT_STEPS)
+			break;
+	}
+	if (chosen == NULL)
+		return false;
+	FlowLaneRefuse(lane, chosen->share, &chosen->ready.key);
+	FlowLaneRemoveFromHeap(lane, chosen);
+	FlowLaneRelease(lane, chosen);
+	return true;
 }
 
 void
 FlowLaneEnqueue(FlowLane *lane, FlowLaneEntry *entry)
 {
-	stamp(lane, entry);
+	entry->sequence = FlowSharePlace(entry->share);
 	FlowLaneAddToHeap(lane, entry, false);
 	dlist_push_tail(&lane->by_age, &entry->by_age);
 	lane->entries++;
@@ -131,60 +245,19 @@ FlowLaneRemoveFromHeap(FlowLane *lane, FlowLaneEntry *entry)
 	*root = heap.ph_root;
 }
 
-/*
- * Every lane has a right to a few entries: the longest one gives up its youngest,
- * which the table still knows.
- */
-static bool
-make_room(const FlowLane *for_lane)
-{
-	FlowLane   *longest = NULL;
-
-	for (int i = 0; i < queue->n_lanes; i++)
-	{
-		FlowLane   *lane = &queue->lanes[i];
-		int			held = lane->entries + lane->aside;
-
-		if (lane != for_lane && held > FLOW_LANE_RESERVE &&
-			(longest == NULL || held > longest->entries + longest->aside))
-			longest = lane;
-	}
-	if (longest == NULL)
-		return false;
-	longest->overflown = true;
-	if (longest->aside > longest->entries)
-		FlowLaneDropAside(longest);
-	else
-	{
-		FlowLaneEntry *youngest = dlist_container(FlowLaneEntry, by_age,
-												  dlist_tail_node(&longest->by_age));
-
-		FlowLaneRemoveFromHeap(longest, youngest);
-		FlowLaneRelease(longest, youngest);
-	}
-	return true;
-}
-
+/* It is in the table only, from now on. */
 void
 FlowLaneDropAside(FlowLane *lane)
 {
 	dlist_node *node = NULL;
+	FlowLaneEntry *dropped;
 
 	for (int i = 0; i < lane->gates.used && node == NULL; i++)
 		node = FlowGateRemove(&lane->gates.gates[i]);
 	lane->aside--;
-	FlowLaneFreeEntry(lane, dlist_container(FlowLaneEntry, by_age, node));
-}
-
-/* Gives the entry its place among those of other workflows. */
-static void
-stamp(FlowLane *lane, FlowLaneEntry *entry)
-{
-	uint32		hash = murmurhash32((uint32) entry->ready.workflow_id);
-	uint64	   *tag = &lane->tags[hash % FLOW_LANE_TAGS];
-
-	*tag = Max(lane->virtual_time, *tag) + 1;
-	entry->sequence = *tag;
+	dropped = dlist_container(FlowLaneEntry, by_age, node);
+	FlowLaneRefuse(lane, dropped->share, &dropped->ready.key);
+	FlowLaneFreeEntry(lane, dropped);
 }
 
 void
@@ -198,17 +271,8 @@ FlowLaneRelease(FlowLane *lane, FlowLaneEntry *entry)
 void
 FlowLaneFreeEntry(FlowLane *lane, FlowLaneEntry *entry)
 {
-	(*workflow_counter(lane->database, entry->ready.workflow_id))--;
+	FlowShareRemove(&lane->shares, entry->share);
 	queue->free[queue->n_free++] = (int) (entry - queue->pool);
-}
-
-static int *
-workflow_counter(Oid database, int32 workflow_id)
-{
-	uint32		hash = hash_combine(murmurhash32(database),
-									murmurhash32((uint32) workflow_id));
-
-	return &queue->workflow_entries[hash % FLOW_QUEUE_COUNTERS];
 }
 
 /* Greater is what runs first. */
@@ -217,18 +281,12 @@ compare(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
 	const FlowLaneEntry *x = pairingheap_const_container(FlowLaneEntry, node, a);
 	const FlowLaneEntry *y = pairingheap_const_container(FlowLaneEntry, node, b);
-	const FlowStepKey *p = &x->ready.key;
-	const FlowStepKey *q = &y->ready.key;
 
 	if (x->ready.priority != y->ready.priority)
 		return x->ready.priority > y->ready.priority ? 1 : -1;
 	if (x->sequence != y->sequence)
 		return x->sequence < y->sequence ? 1 : -1;
-	if (p->run_id != q->run_id)
-		return p->run_id < q->run_id ? 1 : -1;
-	if (p->step_no != q->step_no)
-		return p->step_no < q->step_no ? 1 : -1;
-	return (p->item_no < q->item_no) - (p->item_no > q->item_no);
+	return FlowShareCompareKeys(&y->ready.key, &x->ready.key);
 }
 
 int

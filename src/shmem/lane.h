@@ -14,12 +14,9 @@
 #include "lib/pairingheap.h"
 #include "shmem/gate.h"
 #include "shmem/queue.h"
+#include "shmem/share.h"
 
 #define FLOW_QUEUE_POOL		16384	/* entries */
-
-/* Workflows are told apart by a hash; those that share one share its limit */
-#define FLOW_QUEUE_COUNTERS	1024
-#define FLOW_LANE_TAGS		32
 
 /* More than flow.workers can be: those that are ending still have theirs */
 #define FLOW_QUEUE_WORKERS		128
@@ -32,6 +29,7 @@ typedef struct FlowLaneEntry
 	bool		in_turn;		/* in the heap of what takes turns */
 	TimestampTz pushed_at;
 	uint64		sequence;		/* lower first, among equal priorities */
+	FlowShare  *share;			/* it is counted there, wherever it is */
 	FlowReady	ready;
 } FlowLaneEntry;
 
@@ -44,9 +42,9 @@ typedef struct FlowLane
 	int			workers;		/* attached */
 	int			idle;			/* of these, asleep */
 	int			starting;		/* registered, not yet attached */
-	bool		overflown;		/* entries were refused */
-	uint64		virtual_time;	/* highest sequence taken so far */
-	uint64		tags[FLOW_LANE_TAGS];	/* last sequence given, by workflow */
+	FlowShareLane shares;
+	bool		lost;			/* entries were refused, of which no share
+								 * knows */
 	pairingheap_node *root;		/* of the heap */
 	dlist_head	by_age;
 	int			turn;			/* procno of whose turn it is; -1: nobody's */
@@ -74,7 +72,6 @@ typedef struct FlowQueue
 	int			n_workers;		/* attached or starting, in all lanes */
 	FlowLane	lanes[FLOW_MAX_LANES];
 	FlowLaneWorker workers[FLOW_QUEUE_WORKERS];
-	int			workflow_entries[FLOW_QUEUE_COUNTERS];
 	int			n_free;
 	int			free[FLOW_QUEUE_POOL];	/* the first n_free are free entries */
 	FlowLaneEntry pool[FLOW_QUEUE_POOL];
@@ -90,7 +87,10 @@ extern FlowLane *FlowLaneLock(int number);
 extern FlowLane *FlowLanePeek(int number);
 extern FlowLaneWorker *FlowLaneWorkers(void);
 
-/* A new entry, which is nowhere yet; NULL if there is no room. */
+/*
+ * A new entry, which is nowhere yet; NULL if there is no room, which is then
+ * marked in the share of its workflow.
+ */
 extern FlowLaneEntry *FlowLaneMakeEntry(FlowLane *lane, const FlowReady *ready,
 										TimestampTz now);
 
@@ -104,6 +104,16 @@ extern void FlowLaneDropAside(FlowLane *lane);	/* there must be one */
 /* Gives back an entry that is in no heap any more; one that is nowhere. */
 extern void FlowLaneRelease(FlowLane *lane, FlowLaneEntry *entry);
 extern void FlowLaneFreeEntry(FlowLane *lane, FlowLaneEntry *entry);
+
+/* The share of such steps; NULL if there are too many of them. */
+extern FlowShare *FlowLaneShare(const FlowLane *lane, const FlowReady *ready);
+
+/* How many entries of a share a refill may come to */
+extern int	FlowLaneFillLimit(void);
+
+/* Marks that steps from this one on are in the table only. */
+extern void FlowLaneRefuse(FlowLane *lane, FlowShare *share,
+						   const FlowStepKey *from);
 
 /* The entry to be taken first, among those that this worker may take; or NULL. */
 extern FlowLaneEntry *FlowLaneBest(FlowLane *lane);

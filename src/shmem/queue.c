@@ -3,11 +3,10 @@
  *	  The ready queue and the workers that wait at it.
  *
  * One pool of entries serves all databases and roles.  Each lane is a heap of
- * entries, best first: priority, then a fair sequence, then the key.  The fair
- * sequence is start-time fair queueing by workflow: an entry is stamped one
- * above the last entry of its workflow, or above the lane's virtual time if
- * that is later, so that a workflow with 100 000 runs and one with a single
- * run take turns.
+ * entries, best first: priority, then a fair place, then the key.  share.c
+ * gives out the places, so that a workflow with 100 000 runs and one with a
+ * single run take turns.  What finds no room is marked in its share, and
+ * refill.c reads it from the tables.
  *
  * Beside the heap a lane has entries that cannot be taken now: steps that only
  * one worker at a time may run, while another does (a heap of their own, so
@@ -32,6 +31,7 @@
 #include "shmem/gate.h"
 #include "shmem/lane.h"
 #include "shmem/queue.h"
+#include "shmem/share.h"
 #include "shmem/shmem.h"
 
 /* Entries that one FlowQueuePop passes over, to bound its work */
@@ -123,8 +123,6 @@ FlowQueuePush(int lane, const FlowReady *entries, int n)
 		/* a full workflow must not keep others out, so go on to the end */
 		if (push(to, &entries[i], now))
 			pushed++;
-		else
-			to->overflown = true;
 	}
 	LWLockRelease(FlowShmemLock());
 	return pushed;
@@ -159,7 +157,7 @@ FlowQueuePop(int lane, FlowReady *entries, int max,
 			from->turn = FlowMyProcNumber();
 		FlowLaneRemoveFromHeap(from, first);
 		entries[taken++] = first->ready;
-		from->virtual_time = Max(from->virtual_time, first->sequence);
+		FlowShareNoteTaken(first->share, first->sequence);
 		FlowLaneRelease(from, first);
 	}
 	LWLockRelease(FlowShmemLock());
@@ -219,10 +217,7 @@ FlowQueueEndTurn(int lane)
 		(void) FlowQueueWake(lane, 1);
 }
 
-/*
- * The next two read one word without the lock: whoever needs to be sure asks
- * FlowQueueWorkerSleep.
- */
+/* Reads without the lock, as the next does: a worker asks after each batch. */
 int
 FlowQueueLength(int lane)
 {
@@ -230,9 +225,15 @@ FlowQueueLength(int lane)
 }
 
 bool
-FlowQueueIsOverflown(int lane)
+FlowQueueIsHungry(int lane)
 {
-	return lane >= 0 && ((volatile Queue *) queue)->lanes[lane].overflown;
+	volatile Lane *asked;
+
+	if (lane < 0)
+		return false;
+	asked = &((volatile Queue *) queue)->lanes[lane];
+	return asked->shares.n_hungry > 0 ||
+		(asked->lost && asked->entries < FLOW_SHARE_LOW_WATER);
 }
 
 void
@@ -248,42 +249,87 @@ FlowQueueForget(Oid database)
 	LWLockRelease(FlowShmemLock());
 }
 
-void
-FlowQueueMarkOverflown(Oid database)
+int
+FlowQueueRoom(int lane, const FlowReady *example)
 {
-	if (!FlowShmemIsAvailable())
-		return;
+	Lane	   *asked = FlowLaneLock(lane);
+	FlowShare  *share;
+	int			room = 0;
 
-	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
-	for (int i = 0; i < queue->n_lanes; i++)
-		if (queue->lanes[i].database == database)
-			queue->lanes[i].overflown = true;
+	if (asked == NULL)
+		return 0;
+	share = FlowLaneShare(asked, example);
+	if (share != NULL)
+	{
+		room = Max(FlowLaneFillLimit() - share->entries, 0);
+		FlowShareDrop(share);
+	}
 	LWLockRelease(FlowShmemLock());
+	return room;
 }
 
 void
-FlowQueueMarkLaneOverflown(int lane)
+FlowQueueRefuse(int lane, const FlowReady *first)
 {
 	Lane	   *marked = FlowLaneLock(lane);
 
 	if (marked == NULL)
 		return;
-	marked->overflown = true;
+	FlowLaneRefuse(marked, FlowLaneShare(marked, first), &first->key);
+	LWLockRelease(FlowShmemLock());
+}
+
+void
+FlowQueueMarkLost(int lane)
+{
+	Lane	   *marked = FlowLaneLock(lane);
+
+	if (marked == NULL)
+		return;
+	marked->lost = true;
 	LWLockRelease(FlowShmemLock());
 }
 
 bool
-FlowQueueTakeOverflown(int lane)
+FlowQueueTakeLost(int lane)
 {
 	Lane	   *marked = FlowLaneLock(lane);
-	bool		was;
+	bool		taken;
 
 	if (marked == NULL)
 		return false;
-	was = marked->overflown;
-	marked->overflown = false;
+	taken = marked->lost && marked->entries < FLOW_SHARE_LOW_WATER;
+	if (taken)
+		marked->lost = false;
 	LWLockRelease(FlowShmemLock());
-	return was;
+	return taken;
+}
+
+int
+FlowQueueTakeRefused(int lane, FlowReady *firsts, int max)
+{
+	Lane	   *from = FlowLaneLock(lane);
+	dlist_mutable_iter iter;
+	int			n = 0;
+
+	if (from == NULL)
+		return 0;
+	dlist_foreach_modify(iter, &from->shares.refused)
+	{
+		FlowShare  *share = dlist_container(FlowShare, by_lane, iter.cur);
+
+		if (n == max)
+			break;
+		if (!share->hungry)
+			continue;
+		memset(&firsts[n], 0, sizeof(FlowReady));
+		firsts[n].key = share->from;
+		firsts[n].workflow_id = share->key.workflow_id;
+		firsts[n++].priority = share->key.priority;
+		FlowShareForgive(&from->shares, share);
+	}
+	LWLockRelease(FlowShmemLock());
+	return n;
 }
 
 int
@@ -440,15 +486,17 @@ find_lane(Oid database, Oid role)
 	lane->role = role;
 	lane->turn = -1;
 	dlist_init(&lane->by_age);
+	dlist_init(&lane->shares.refused);
 	return reusable;
 }
 
-/* An overflown lane stands for work that is only in the table. */
+/* A lane of which steps were refused stands for work that is only in the table. */
 static bool
 lane_is_reusable(const Lane *lane)
 {
 	return lane->pins == 0 && lane->entries == 0 && lane->aside == 0 &&
-		lane->workers == 0 && lane->starting == 0 && !lane->overflown;
+		lane->workers == 0 && lane->starting == 0 &&
+		lane->shares.n_refused == 0 && !lane->lost;
 }
 
 /* False if there is no room. */
@@ -473,7 +521,9 @@ clear_lane(Lane *lane)
 		FlowLaneRelease(lane, dlist_container(Entry, by_age, iter.cur));
 	while (lane->aside > 0)
 		FlowLaneDropAside(lane);
-	lane->overflown = false;
+	dlist_foreach_modify(iter, &lane->shares.refused)
+		FlowShareForgive(&lane->shares, dlist_container(FlowShare, by_lane, iter.cur));
+	lane->lost = false;
 }
 
 static void
@@ -490,7 +540,7 @@ describe_lane(int number, FlowLaneInfo *info)
 	info->workers = lane->workers;
 	info->idle = lane->idle;
 	info->starting = lane->starting;
-	info->overflown = lane->overflown;
+	info->overflown = lane->shares.n_refused > 0 || lane->lost;
 	info->oldest = DT_NOEND;
 	if (!dlist_is_empty(&lane->by_age))
 		info->oldest = dlist_head_element(Entry, by_age,

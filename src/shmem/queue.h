@@ -38,10 +38,10 @@ extern int	FlowQueuePinLane(Oid database, Oid role);
 extern void FlowQueueUnpinLane(int lane);
 
 /*
- * Puts n entries into a pinned lane; returns how many there was room for.  If
- * not all, the lane is marked as overflown, which only refill.c clears.  Of
- * entries of one workflow those that were taken are the first.  Cannot fail
- * otherwise; safe in a commit callback.
+ * Puts n entries into a pinned lane; returns how many there was room for.  What
+ * was refused is marked, for refill.c.  Of entries of one workflow and priority
+ * in order those that were taken are the first.  Cannot fail otherwise; safe
+ * in a commit callback.
  */
 extern int	FlowQueuePush(int lane, const FlowReady *entries, int n);
 
@@ -62,21 +62,33 @@ extern bool FlowQueueTakeTurn(int lane);
 extern void FlowQueueEndTurn(int lane);
 
 extern int	FlowQueueLength(int lane);
-extern bool FlowQueueIsOverflown(int lane);
+
+/* Were steps refused, and are few left of what was not? */
+extern bool FlowQueueIsHungry(int lane);
 
 /* Drops every entry of a database: its extension, or it, is going away. */
 extern void FlowQueueForget(Oid database);
 
-/* Entries that every lane has room for, however full the queue is */
+/* Entries that every lane, and every workflow in it, has room for */
 #define FLOW_LANE_RESERVE	64
 
 /*
- * For refill.c: marking all lanes of a database, or a pinned one, as overflown;
- * clearing the mark of a lane, which returns whether it was set.
+ * Marks that, of the workflow and priority of this step, steps from this one on
+ * are in the table and not in the queue; FlowQueuePush does so by itself.
+ * FlowQueueMarkLost says that of all of the lane, where it is not known better.
+ * Safe in a commit callback.
  */
-extern void FlowQueueMarkOverflown(Oid database);
-extern void FlowQueueMarkLaneOverflown(int lane);
-extern bool FlowQueueTakeOverflown(int lane);
+extern void FlowQueueRefuse(int lane, const FlowReady *first);
+extern void FlowQueueMarkLost(int lane);
+
+/*
+ * For refill.c: takes the marks of what runs low, at most max of them.  Whoever
+ * has taken one puts these steps into the queue, or marks them again.
+ * FlowQueueRoom says how many entries a refill may add to those like this one.
+ */
+extern int	FlowQueueTakeRefused(int lane, FlowReady *firsts, int max);
+extern bool FlowQueueTakeLost(int lane);
+extern int	FlowQueueRoom(int lane, const FlowReady *example);
 
 /*
  * What staff.c decides by: a snapshot of the lanes of one database.
@@ -93,7 +105,7 @@ typedef struct FlowLaneInfo
 	int			workers;		/* attached */
 	int			idle;			/* of these, asleep on their latch */
 	int			starting;		/* registered but not yet attached */
-	bool		overflown;
+	bool		overflown;		/* steps are in the table only */
 	TimestampTz oldest;			/* when the longest waiting entry was pushed;
 								 * DT_NOEND: there is none */
 } FlowLaneInfo;

@@ -456,6 +456,18 @@ FlowRecorderFree(int page)
 	LWLockRelease(FlowShmemLock());
 }
 
+void
+FlowRecorderForget(Oid database)
+{
+	if (blocks == NULL)
+		return;
+	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
+	for (int i = 0; i < PAGES; i++)
+		if (page_no(i)->phase == PHASE_LEFT && page_no(i)->database == database)
+			free_page(page_no(i));
+	LWLockRelease(FlowShmemLock());
+}
+
 int
 FlowRecorderCrashes(void)
 {

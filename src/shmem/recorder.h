@@ -48,6 +48,9 @@ extern int	FlowRecorderFind(Oid database, FlowRecord *records, int *n,
 							 TimestampTz *died_at);
 extern void FlowRecorderFree(int page);
 
+/* The database, or the extension in it, is no more: frees all its pages. */
+extern void FlowRecorderForget(Oid database);
+
 /*
  * How often the server has crashed while we were at work without having got
  * anything done in between; and until when nothing may run because of that:

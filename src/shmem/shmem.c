@@ -26,6 +26,7 @@
 #include "shmem/queue.h"
 #include "shmem/recorder.h"
 #include "shmem/ring.h"
+#include "shmem/share.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"
@@ -45,6 +46,7 @@ typedef struct Part
 
 static const Part parts[] = {
 	{"queue", FlowQueueShmemSize, FlowQueueShmemInit},
+	{"share", FlowShareShmemSize, FlowShareShmemInit},
 	{"database", FlowDatabaseShmemSize, FlowDatabaseShmemInit},
 	{"slot", FlowSlotShmemSize, FlowSlotShmemInit},
 	{"ring", FlowRingShmemSize, FlowRingShmemInit},

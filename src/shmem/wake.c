@@ -11,8 +11,8 @@
  *	allocates, looks anything up or raises;
  *	after it or after an abort: unpin the lanes.
  *
- * At most so many ready steps per lane are sent; when there are more, the lane
- * is marked as overflown, and the scheduler reads the rest from the tables.
+ * At most so many ready steps per lane are sent; of the others, the first of
+ * each workflow and priority is marked, and the scheduler reads from there on.
  * PREPARE TRANSACTION sends nothing: a sweep finds the work.
  *-------------------------------------------------------------------------
  */
@@ -26,6 +26,7 @@
 #include "shmem/database.h"
 #include "shmem/recorder.h"
 #include "shmem/ring.h"
+#include "shmem/share.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"
@@ -33,6 +34,7 @@
 #include "shmem/wake.h"
 
 #define MAX_READY	256			/* sent to one lane by one transaction */
+#define MAX_MARKS	64			/* of what is not sent */
 
 /* A singly linked list that can be put behind another without allocation */
 typedef struct Note
@@ -62,8 +64,10 @@ typedef struct RoleNotes
 {
 	struct RoleNotes *next;
 	Oid			role;
-	bool		more;			/* than are kept */
+	bool		lost;			/* more than can be marked */
 	Notes		ready;
+	Notes		marks;			/* first of those not kept, by workflow and
+								 * priority */
 } RoleNotes;
 
 /* What one level of subtransaction has noted */
@@ -86,7 +90,9 @@ typedef struct Level
 typedef struct Parcel
 {
 	int			lane;			/* pinned; -1: there is none */
-	bool		more;			/* than are in here */
+	bool		lost;			/* more than can be marked */
+	int			n_marks;
+	FlowReady	marks[MAX_MARKS];	/* first of those not in here */
 	int			n;
 	FlowReady	ready[MAX_READY];
 } Parcel;
@@ -109,6 +115,8 @@ static Level *current_level(void);
 static bool is_wanted(void);
 static RoleNotes *find_role(Level *level, Oid role);
 static Note *add_note(Notes *notes);
+static bool is_marked(RoleNotes *notes, const FlowReady *ready);
+static void keep(RoleNotes *notes, Notes *list);
 static void at_subxact(SubXactEvent event, SubTransactionId mySubid,
 					   SubTransactionId parentSubid, void *arg);
 static void merge(Level *inner);
@@ -147,10 +155,13 @@ FlowWakeNoteReady(Oid role, const FlowReady *ready)
 		notes->next = level->roles;
 		level->roles = notes;
 	}
-	if (notes->ready.count < MAX_READY)
-		add_note(&notes->ready)->u.ready = *ready;
-	else
-		notes->more = true;
+	if (!is_marked(notes, ready))
+	{
+		Notes		single = {0};
+
+		add_note(&single)->u.ready = *ready;
+		keep(notes, &single);
+	}
 }
 
 void
@@ -274,6 +285,47 @@ add_note(Notes *notes)
 	return note;
 }
 
+/* Is it covered by a mark?  Lowers the mark, if it is that of later steps. */
+static bool
+is_marked(RoleNotes *notes, const FlowReady *ready)
+{
+	Note	   *note = notes->marks.first;
+
+	if (notes->ready.count < MAX_READY)
+		return false;
+	while (note != NULL && (note->u.ready.workflow_id != ready->workflow_id ||
+							note->u.ready.priority != ready->priority))
+		note = note->next;
+	if (note == NULL)
+		return notes->lost;
+	if (FlowShareCompareKeys(&ready->key, &note->u.ready.key) < 0)
+		note->u.ready = *ready;
+	return true;
+}
+
+/* Takes over notes of ready steps, as such or as marks.  Allocates nothing. */
+static void
+keep(RoleNotes *notes, Notes *list)
+{
+	Note	   *next;
+
+	for (Note *note = list->first; note != NULL; note = next)
+	{
+		Notes		single = {1, note, note};
+
+		next = note->next;
+		note->next = NULL;
+		if (is_marked(notes, &note->u.ready))
+			continue;
+		if (notes->ready.count < MAX_READY)
+			append(&notes->ready, &single);
+		else if (notes->marks.count < MAX_MARKS)
+			append(&notes->marks, &single);
+		else
+			notes->lost = true;
+	}
+}
+
 static void
 at_subxact(SubXactEvent event, SubTransactionId mySubid,
 		   SubTransactionId parentSubid, void *arg)
@@ -336,14 +388,11 @@ merge_roles(Level *outer, Level *inner)
 		{
 			notes->next = outer->roles;
 			outer->roles = notes;
+			continue;
 		}
-		else if (known->ready.count < MAX_READY)
-		{
-			append(&known->ready, &notes->ready);
-			known->more |= notes->more;
-		}
-		else
-			known->more = true;
+		keep(known, &notes->ready);
+		keep(known, &notes->marks);
+		known->lost |= notes->lost;
 	}
 }
 
@@ -426,17 +475,19 @@ lay_out(const Level *level)
 static Parcel *
 lay_out_role(const RoleNotes *notes)
 {
-	int			n = Min(notes->ready.count, MAX_READY);
+	int			n = notes->ready.count;
 	Parcel	   *parcel;
-	const Note *note = notes->ready.first;
 
 	parcel = MemoryContextAlloc(TopTransactionContext,
 								offsetof(Parcel, ready) +
 								n * sizeof(FlowReady));
-	parcel->n = n;
-	parcel->more = notes->more || notes->ready.count > n;
-	for (int i = 0; i < n; i++, note = note->next)
-		parcel->ready[i] = note->u.ready;
+	parcel->lost = notes->lost;
+	parcel->n_marks = 0;
+	for (const Note *note = notes->marks.first; note; note = note->next)
+		parcel->marks[parcel->n_marks++] = note->u.ready;
+	parcel->n = 0;
+	for (const Note *note = notes->ready.first; note; note = note->next)
+		parcel->ready[parcel->n++] = note->u.ready;
 	return parcel;
 }
 
@@ -502,9 +553,11 @@ send_parcel(const Parcel *parcel)
 		return FLOW_ASK_SWEEP;
 
 	pushed = FlowQueuePush(parcel->lane, parcel->ready, parcel->n);
-	if (parcel->more)
-		FlowQueueMarkLaneOverflown(parcel->lane);
-	if (parcel->more || pushed < parcel->n)
+	for (int i = 0; i < parcel->n_marks; i++)
+		FlowQueueRefuse(parcel->lane, &parcel->marks[i]);
+	if (parcel->lost)
+		FlowQueueMarkLost(parcel->lane);
+	if (parcel->n_marks > 0 || parcel->lost || pushed < parcel->n)
 		ask |= FLOW_ASK_REFILL;
 
 	/* this process comes back to its own lane at once, and takes one itself */

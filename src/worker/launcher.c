@@ -436,6 +436,7 @@ start_scheduler(Entry *entry, TimestampTz now)
 	if (database == NULL)
 	{
 		FlowQueueForget(entry->database);
+		FlowRecorderForget(entry->database);
 		FlowDatabaseForget(entry->database);
 		return;
 	}

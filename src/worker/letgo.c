@@ -46,6 +46,7 @@
 #include "flow.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
+#include "shmem/recorder.h"
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
 #include "worker/letgo.h"
@@ -379,6 +380,7 @@ at_xact(XactEvent event, void *arg)
 	if (event == XACT_EVENT_COMMIT && let_go_drops)
 	{
 		FlowQueueForget(let_go_database);
+		FlowRecorderForget(let_go_database);
 		FlowDatabaseForget(let_go_database);
 		let_go_database = InvalidOid;
 	}

@@ -4,14 +4,15 @@
  *	  the rare sweep.
  *
  * The queue is bounded, so starting many runs at once overflows it; reading
- * the rest from flow_internal.task as the lane drains is then the normal
- * path.  Ready tasks are read group by group (owner and workflow), a chunk of
- * each in turn, so that a long queue of one workflow does not hide another.
+ * the rest from flow_internal.task as the queue drains is then the normal
+ * path.  For each workflow and priority the queue knows from which step on
+ * it has refused some, and they are read from there, a chunk of each in
+ * turn, so that a long queue of one workflow does not hide another.  What
+ * lies before is not looked at: there are the dead index entries of all that
+ * has been done, which a snapshot held somewhere keeps for long.
  *
- * The place where a group's reading stopped is kept, and moves forward only
- * until the group's end, where it wraps: else each refill would begin with
- * the dead index entries of what has been done since.  A lane counts as
- * complete once each of its groups has been read once around in one go.
+ * A sweep looks for what nobody has marked: it finds the groups in the table
+ * and reads each from its beginning.
  *
  * Nothing is locked and nothing is written.  A step pushed twice is noticed
  * by the worker that claims it.
@@ -19,11 +20,7 @@
  */
 #include "postgres.h"
 
-#include <limits.h>
-
 #include "miscadmin.h"
-#include "utils/hsearch.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "catalog/cat_sweep.h"
@@ -33,27 +30,17 @@
 #include "worker/scheduler.h"
 
 #define REFILL_CHUNK		256 /* tasks of one group at a time */
-#define REFILL_GROUPS		1024	/* groups looked at in one go */
+#define REFILL_GROUPS		1024	/* groups read together */
 #define REFILL_RETRY		100 /* ms, when there was no room */
+#define REFILL_LANE_RETRY	1000	/* ms, when there was no lane */
 
-/* Where the reading of a group has stopped; kept over runs */
-typedef struct RefillPlace
-{
-	FlowReadyGroup group;		/* hash key */
-	FlowReadyPosition position;
-} RefillPlace;
-
-/* The reading of one group in this run */
+/* The reading of one group */
 typedef struct RefillGroup
 {
-	RefillPlace *place;			/* NULL: a sweep, which keeps no place */
 	FlowReadyGroup group;
-	FlowReadyPosition position; /* the last one read */
-	FlowReadyPosition stop;		/* once wrapped, read up to here */
+	FlowStepKey from;			/* not yet read */
 	TimestampTz before;			/* only what became ready before */
-	bool		wrapped;
-	bool		full;			/* the queue takes no more of it */
-	bool		done;
+	bool		done;			/* read to its end, or the queue is full */
 } RefillGroup;
 
 typedef struct Refill
@@ -61,43 +48,30 @@ typedef struct Refill
 	FlowRefillMode mode;
 	int			n_lanes;
 	FlowLaneInfo lanes[FLOW_MAX_LANES];
-	bool		overflown[FLOW_MAX_LANES];	/* to be filled again */
+	bool		lost[FLOW_MAX_LANES];	/* to be swept in any mode */
+	bool		sweeps;			/* some lane is */
+	int			n_refused;		/* marks that were taken */
+	FlowReady	refused[REFILL_GROUPS];
+	int			refused_in[REFILL_GROUPS];	/* their lanes */
 	int			n_groups;
 	RefillGroup groups[REFILL_GROUPS];
 } Refill;
 
-static const FlowReadyPosition first_position = {INT_MAX, {0, -1, -1}};
-
-static HTAB *places = NULL;
+/* Somebody's steps had no lane, or are lost: look for them again */
+static bool lane_missing = false;
 
 static void choose_lanes(Refill *refill);
+static void mark_again(const Refill *refill);
 static void refill_body(int64 home, void *arg);
-static void find_groups(Refill *refill, int64 home);
-static void add_group(Refill *refill, FlowReadyGroup group);
-static const FlowLaneInfo *find_lane(const Refill *refill, Oid role,
-									 bool *overflown);
-static bool read_around(Refill *refill, int64 home);
+static void add_refused(Refill *refill);
+static bool is_swept(const Refill *refill, int found, TimestampTz *before);
+static void sweep(Refill *refill, int64 home);
+static void add_group(Refill *refill, FlowReadyGroup group, FlowStepKey from,
+					  TimestampTz before);
+static int	find_lane(const Refill *refill, Oid role);
+static void read_around(Refill *refill, int64 home);
 static void read_chunk(RefillGroup *group, int64 home);
-static int	push(const RefillGroup *group, const FlowReady *ready, int n);
-static void mark_unfinished(const RefillGroup *group);
-static void end_reached(RefillGroup *group);
-static int	compare_positions(const FlowReadyPosition *a,
-							  const FlowReadyPosition *b);
-
-void
-FlowRefillReset(void)
-{
-	HASHCTL		control = {
-		.keysize = sizeof(FlowReadyGroup),
-		.entrysize = sizeof(RefillPlace),
-		.hcxt = TopMemoryContext
-	};
-
-	if (places != NULL)
-		hash_destroy(places);
-	places = hash_create("flow refill places", 64, &control,
-						 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
+static void fill(RefillGroup *group, int lane, int64 home);
 
 void
 FlowRefillRun(FlowRefillMode mode)
@@ -105,10 +79,12 @@ FlowRefillRun(FlowRefillMode mode)
 	Refill	   *refill = palloc(sizeof(Refill));
 
 	refill->mode = mode;
-	refill->n_groups = 0;
+	if (lane_missing && mode == FLOW_REFILL_OVERFLOWN)
+		refill->mode = FLOW_REFILL_SWEEP_EMPTY;
+	lane_missing = false;
 	choose_lanes(refill);
 	if (!FlowSchedulerTransact("fill the ready queue", refill_body, refill))
-		FlowQueueMarkOverflown(MyDatabaseId);
+		mark_again(refill);
 	pfree(refill);
 }
 
@@ -116,12 +92,14 @@ TimestampTz
 FlowRefillNext(void)
 {
 	FlowLaneInfo lanes[FLOW_MAX_LANES];
+	TimestampTz now = GetCurrentTimestamp();
 	int			n = FlowQueueLanes(MyDatabaseId, lanes, FLOW_MAX_LANES);
 
 	for (int i = 0; i < n; i++)
-		if (lanes[i].overflown && lanes[i].entries < FLOW_REFILL_LOW_WATER)
-			return TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-											   REFILL_RETRY);
+		if (FlowQueueIsHungry(lanes[i].lane))
+			return TimestampTzPlusMilliseconds(now, REFILL_RETRY);
+	if (lane_missing)
+		return TimestampTzPlusMilliseconds(now, REFILL_LANE_RETRY);
 	return DT_NOEND;
 }
 
@@ -132,12 +110,37 @@ FlowRefillNext(void)
 static void
 choose_lanes(Refill *refill)
 {
+	refill->n_refused = 0;
+	refill->sweeps = refill->mode != FLOW_REFILL_OVERFLOWN;
 	refill->n_lanes = FlowQueueLanes(MyDatabaseId, refill->lanes,
 									 FLOW_MAX_LANES);
 	for (int i = 0; i < refill->n_lanes; i++)
-		refill->overflown[i] = refill->lanes[i].overflown &&
-			refill->lanes[i].entries < FLOW_REFILL_LOW_WATER &&
-			FlowQueueTakeOverflown(refill->lanes[i].lane);
+	{
+		int			lane = refill->lanes[i].lane;
+		int			n = FlowQueueTakeRefused(lane, refill->refused + refill->n_refused,
+											 REFILL_GROUPS - refill->n_refused);
+
+		for (int j = 0; j < n; j++)
+			refill->refused_in[refill->n_refused++] = i;
+		refill->lost[i] = FlowQueueTakeLost(lane);
+		refill->sweeps |= refill->lost[i];
+	}
+}
+
+static void
+mark_again(const Refill *refill)
+{
+	for (int i = 0; i < refill->n_refused; i++)
+	{
+		int			lane = FlowQueuePinLane(MyDatabaseId,
+											refill->lanes[refill->refused_in[i]].role);
+
+		FlowQueueRefuse(lane, &refill->refused[i]);
+		FlowQueueUnpinLane(lane);
+	}
+	for (int i = 0; i < refill->n_lanes; i++)
+		if (refill->lost[i])
+			lane_missing = true;
 }
 
 static void
@@ -146,177 +149,158 @@ refill_body(int64 home, void *arg)
 	Refill	   *refill = arg;
 
 	FLOW_TEST_POINT("refill-read");
-	find_groups(refill, home);
-	while (read_around(refill, home))
-		;
-	for (int i = 0; i < refill->n_groups; i++)
-	{
-		RefillGroup *group = &refill->groups[i];
+	add_refused(refill);
+	read_around(refill, home);
+	if (refill->sweeps)
+		sweep(refill, home);
+}
 
-		if (group->place != NULL)
-			group->place->position = group->position;
-		if (!group->done)
-			mark_unfinished(group);
+/* What will be swept from its beginning need not be read before. */
+static void
+add_refused(Refill *refill)
+{
+	refill->n_groups = 0;
+	for (int i = 0; i < refill->n_refused; i++)
+	{
+		const FlowReady *first = &refill->refused[i];
+		int			lane = refill->refused_in[i];
+		FlowReadyGroup group = {
+			refill->lanes[lane].role, first->workflow_id, first->priority
+		};
+		TimestampTz before;
+
+		if (!is_swept(refill, lane, &before) || !TIMESTAMP_IS_NOEND(before))
+			add_group(refill, group, first->key, DT_NOEND);
 	}
 }
 
-/* If there are more groups than fit, the rest comes with the next refill. */
+/*
+ * Decides whether and how the groups of a lane are swept.  In a lane with
+ * entries of which none has been taken, what became ready since they wait is
+ * queued already, or marked; only what is older can have been lost.
+ */
+static bool
+is_swept(const Refill *refill, int found, TimestampTz *before)
+{
+	const FlowLaneInfo *lane = found < 0 ? NULL : &refill->lanes[found];
+	bool		waiting = lane != NULL && lane->entries + lane->aside > 0;
+
+	*before = DT_NOEND;
+	if (lane != NULL && refill->lost[found])
+		return true;
+	if (waiting && lane->workers == 0)
+		*before = lane->oldest;
+	return refill->mode == FLOW_REFILL_SWEEP_ALL ||
+		(refill->mode == FLOW_REFILL_SWEEP_EMPTY && !waiting);
+}
+
 static void
-find_groups(Refill *refill, int64 home)
+sweep(Refill *refill, int64 home)
 {
 	FlowReadyGroup *found = palloc(REFILL_GROUPS * sizeof(FlowReadyGroup));
-	FlowReadyGroup none = {InvalidOid, 0};
+	FlowReadyGroup after = {InvalidOid, 0, 0};
+	FlowStepKey first = {0, -1, -1};
 	int			n;
 
-	n = FlowSweepReadGroups(home, none, found, REFILL_GROUPS);
-	for (int i = 0; i < n; i++)
-		add_group(refill, found[i]);
-	if (n == REFILL_GROUPS)
-		FlowQueueMarkOverflown(MyDatabaseId);
+	do
+	{
+		n = FlowSweepReadGroups(home, after, found, REFILL_GROUPS);
+		refill->n_groups = 0;
+		for (int i = 0; i < n; i++)
+		{
+			TimestampTz before;
+
+			if (is_swept(refill, find_lane(refill, found[i].owner), &before))
+				add_group(refill, found[i], first, before);
+		}
+		read_around(refill, home);
+		if (n > 0)
+			after = found[n - 1];
+	} while (n == REFILL_GROUPS);
 }
 
-/*
- * Decides whether and how a group is read.  In a lane with entries of which
- * none has been taken, what became ready since they wait is queued already;
- * only what is older can have been lost.
- */
 static void
-add_group(Refill *refill, FlowReadyGroup group)
+add_group(Refill *refill, FlowReadyGroup group, FlowStepKey from,
+		  TimestampTz before)
 {
-	RefillGroup *added = &refill->groups[refill->n_groups];
-	bool		overflown = false;
-	const FlowLaneInfo *lane = find_lane(refill, group.owner, &overflown);
-	bool		waiting = lane != NULL && lane->entries + lane->aside > 0;
-	bool		known = false;
+	RefillGroup *added = &refill->groups[refill->n_groups++];
 
-	if (!overflown &&
-		(refill->mode == FLOW_REFILL_OVERFLOWN ||
-		 (lane != NULL && lane->overflown) ||
-		 (waiting && refill->mode == FLOW_REFILL_SWEEP_EMPTY)))
-		return;
-
-	memset(added, 0, sizeof(RefillGroup));
 	added->group = group;
-	added->position = first_position;
-	added->before = DT_NOEND;
-	if (overflown)
-		added->place = hash_search(places, &group, HASH_ENTER, &known);
-	else if (waiting && lane->workers == 0)
-		added->before = lane->oldest;
-	if (known)
-		added->position = added->place->position;
-	added->stop = added->position;
-	refill->n_groups++;
+	added->from = from;
+	added->before = before;
+	added->done = false;
 }
 
-static const FlowLaneInfo *
-find_lane(const Refill *refill, Oid role, bool *overflown)
+/* Its place in refill->lanes; -1 if it has none. */
+static int
+find_lane(const Refill *refill, Oid role)
 {
 	for (int i = 0; i < refill->n_lanes; i++)
 		if (refill->lanes[i].role == role)
-		{
-			*overflown = refill->overflown[i];
-			return &refill->lanes[i];
-		}
-	return NULL;
+			return i;
+	return -1;
 }
 
-/*
- * One chunk of each group; returns false when there is no more to do.  However full
- * the queue is, each lane may have some room left of its own.
- */
-static bool
+/* A chunk of each group in turn, until nothing is left to do. */
+static void
 read_around(Refill *refill, int64 home)
 {
-	bool		more = false;
+	bool		more = true;
 
-	for (int i = 0; i < refill->n_groups; i++)
+	while (more)
 	{
-		RefillGroup *group = &refill->groups[i];
-
-		if (group->done || group->full)
-			continue;
-		read_chunk(group, home);
-		more |= !group->done && !group->full;
+		more = false;
+		for (int i = 0; i < refill->n_groups; i++)
+		{
+			if (refill->groups[i].done)
+				continue;
+			read_chunk(&refill->groups[i], home);
+			more |= !refill->groups[i].done;
+		}
 	}
-	return more;
 }
 
-/* All of a chunk is one workflow's, so what is refused is the end of it. */
 static void
 read_chunk(RefillGroup *group, int64 home)
 {
-	FlowReady	ready[REFILL_CHUNK];
-	int			n;
-	int			pushed;
-
-	n = FlowSweepReadReady(home, group->group, &group->position,
-						   group->before, ready, REFILL_CHUNK);
-	pushed = push(group, ready, n);
-	if (pushed > 0)
-	{
-		group->position.priority = ready[pushed - 1].priority;
-		group->position.key = ready[pushed - 1].key;
-	}
-	group->full = pushed < n;
-	if (group->full)
-		return;
-	if (n < REFILL_CHUNK)
-		end_reached(group);
-	else if (group->wrapped &&
-			 compare_positions(&group->position, &group->stop) >= 0)
-		group->done = true;
-}
-
-static int
-push(const RefillGroup *group, const FlowReady *ready, int n)
-{
-	int			lane;
-	int			pushed;
-
-	if (n == 0)
-		return 0;
-	lane = FlowQueuePinLane(MyDatabaseId, group->group.owner);
-	if (lane < 0)
-		return 0;
-	pushed = FlowQueuePush(lane, ready, n);
-	(void) FlowQueueWake(lane, pushed);
-	FlowQueueUnpinLane(lane);
-	return pushed;
-}
-
-static void
-mark_unfinished(const RefillGroup *group)
-{
 	int			lane = FlowQueuePinLane(MyDatabaseId, group->group.owner);
 
-	if (lane < 0)
-		return;
-	FlowQueueMarkLaneOverflown(lane);
+	if (lane >= 0)
+		fill(group, lane, home);
+	else
+		group->done = lane_missing = true;
 	FlowQueueUnpinLane(lane);
 }
 
-/* What began in the middle goes on from the beginning, once. */
+/* What is refused has been marked; what was not read is marked here. */
 static void
-end_reached(RefillGroup *group)
+fill(RefillGroup *group, int lane, int64 home)
 {
-	group->done = group->wrapped || group->place == NULL ||
-		compare_positions(&group->stop, &first_position) == 0;
-	group->wrapped = true;
-	group->position = first_position;
-}
+	FlowReady	ready[REFILL_CHUNK];
+	FlowReady	rest = {
+		.key = group->from,
+		.workflow_id = group->group.workflow_id,
+		.priority = group->group.priority
+	};
+	int			max = Min(FlowQueueRoom(lane, &rest), REFILL_CHUNK);
+	int			n = 0;
+	int			pushed = 0;
 
-/* In the order in which they are read.  Pure. */
-static int
-compare_positions(const FlowReadyPosition *a, const FlowReadyPosition *b)
-{
-	if (a->priority != b->priority)
-		return a->priority > b->priority ? -1 : 1;
-	if (a->key.run_id != b->key.run_id)
-		return a->key.run_id < b->key.run_id ? -1 : 1;
-	if (a->key.step_no != b->key.step_no)
-		return a->key.step_no < b->key.step_no ? -1 : 1;
-	if (a->key.item_no != b->key.item_no)
-		return a->key.item_no < b->key.item_no ? -1 : 1;
-	return 0;
+	if (max > 0)
+	{
+		n = FlowSweepReadReady(home, group->group, group->from, group->before,
+							   ready, max);
+		pushed = FlowQueuePush(lane, ready, n);
+		(void) FlowQueueWake(lane, pushed);
+		if (n > 0)
+			group->from = ready[n - 1].key;
+		group->from.item_no++;
+		rest.key = group->from;
+	}
+	group->done = pushed < n || n < max || max == 0;
+	if (pushed == n && n == max && max < REFILL_CHUNK)
+	{
+		FlowQueueRefuse(lane, &rest);
+		group->done = true;
+	}
 }

@@ -8,14 +8,8 @@
 
 #include "datatype/timestamp.h"
 
-/* Entries below which a lane that has overflown is filled again */
-#define FLOW_REFILL_LOW_WATER	256
-
-/* Forgets where the last refill stopped. */
-extern void FlowRefillReset(void);
-
 /*
- * Fills the lanes of this database that have overflown and run low.  A sweep
+ * Puts into the queue what found no room in it, where it runs low.  A sweep
  * also looks for steps that are ready but not queued: of roles whose lane is
  * empty, or of all.  Scheduler only, outside a transaction.
  */

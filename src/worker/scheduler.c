@@ -283,7 +283,6 @@ static void
 start_anew(void)
 {
 	FlowTimerReset();
-	FlowRefillReset();
 	FlowEmitReset();
 	is_known = false;
 	look_at_all = true;
@@ -365,7 +364,8 @@ note_activity(TimestampTz now)
 			active_at = now;
 	}
 	if (FlowTimerNext() < soon || FlowEmitNext() != DT_NOEND ||
-		pursue_at != DT_NOEND || paused_until > now)
+		FlowRefillNext() != DT_NOEND || pursue_at != DT_NOEND ||
+		paused_until > now)
 		busy_at = now;
 	active_at = Max(active_at, busy_at);
 	return !TimestampDifferenceExceeds(active_at, now, SCHEDULER_LINGER);
@@ -420,6 +420,7 @@ leave(void)
 	{
 		state = FLOW_DATABASE_ABSENT;
 		FlowDatabaseSetEmitted(MyDatabaseId, 0);
+		FlowRecorderForget(MyDatabaseId);
 	}
 	else if (is_excluded || !FlowEnabled || FlowDatabaseIsLetGo(MyDatabaseId))
 		state = FLOW_DATABASE_UNKNOWN;
@@ -427,6 +428,9 @@ leave(void)
 		next_due = FlowTimerNext();
 	if (is_absent || is_foreign || is_excluded)
 		FlowQueueForget(MyDatabaseId);
+	if (is_foreign)
+		(void) FlowSlotTerminate(MyDatabaseId, true);	/* workers, idle ones
+														 * too */
 	FlowDatabaseDetach(MyDatabaseId, state, next_due);
 	FlowSlotDetach();
 }

@@ -16,6 +16,9 @@
  * Places are counted in shared memory, under its lock: taken first and given
  * back when there were too many, so that two schedulers never exceed the
  * limit together.
+ *
+ * A role whose workers cannot keep up gets the place of one that has nothing
+ * to do elsewhere.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -80,6 +83,9 @@ static HTAB *roles = NULL;
 static TimestampTz staff_next = DT_NOEND;
 static TimestampTz no_slot_since = DT_NOEND;
 static bool slot_complaint = false;
+static bool is_crowded = false; /* steps wait behind the workers of their
+								 * role, while one of another has nothing to
+								 * do */
 
 static void forget_ended(const FlowLaneInfo *lanes, int n, TimestampTz now);
 static const FlowLaneInfo *find_lane(const FlowLaneInfo *lanes, int n, Oid role);
@@ -97,6 +103,7 @@ static bool database_accepts(void);
 static bool start_worker(const FlowLaneInfo *lane, TimestampTz now);
 static void note_no_slot(TimestampTz now);
 static void release_idle(int n_wanted);
+static bool has_idle(void);
 static void wake_at(TimestampTz time);
 
 void
@@ -140,6 +147,7 @@ FlowStaffRun(void)
 	int			n;
 
 	staff_next = DT_NOEND;
+	is_crowded = false;
 	n = FlowQueueLanes(MyDatabaseId, lanes, FLOW_MAX_LANES);
 	forget_ended(lanes, n, now);
 	for (int i = 0; i < n; i++)
@@ -148,6 +156,8 @@ FlowStaffRun(void)
 	for (int i = 0; i < n; i++)
 		if (!serve(&lanes[i], now) && lanes[i].workers == 0)
 			wanted++;
+	if (wanted == 0 && is_crowded)
+		wanted = 1;
 	FlowDatabaseSetWanted(MyDatabaseId, wanted);
 	if (wanted > 0)
 	{
@@ -276,7 +286,10 @@ serve(const FlowLaneInfo *lane, TimestampTz now)
 	if (needed == 0)
 		return true;
 	if (lane->workers > 0 && FlowDatabaseWanted() > 0)
+	{
+		wake_at(TimestampTzPlusMilliseconds(now, STAFF_PATIENCE));
 		return true;
+	}
 	if (role->not_before > now)
 	{
 		wake_at(role->not_before);
@@ -316,12 +329,17 @@ workers_needed(const FlowLaneInfo *lane, TimestampTz now)
 		wake_at(TimestampTzPlusMilliseconds(now, STAFF_PATIENCE));
 		return 1;
 	}
-	if (FlowQueueWorkerTotal() >= FlowWorkers)
+	if (FlowQueueWorkerTotal() >= FlowWorkers && !has_idle())
 		return 0;
 	patience = TimestampTzPlusMilliseconds(lane->oldest, STAFF_PATIENCE);
 	if (patience > now)
 	{
 		wake_at(patience);
+		return 0;
+	}
+	if (FlowQueueWorkerTotal() >= FlowWorkers)
+	{
+		is_crowded = true;
 		return 0;
 	}
 	return lane->takeable - lane->starting;
@@ -484,6 +502,26 @@ release_idle(int n_wanted)
 			if (lanes[j].idle > 0)
 				n_wanted -= FlowQueueWake(lanes[j].lane, n_wanted);
 	}
+}
+
+/* Is there a worker with nothing to do, in any database? */
+static bool
+has_idle(void)
+{
+	FlowDatabaseInfo databases[FLOW_MAX_DATABASES];
+	FlowLaneInfo lanes[FLOW_MAX_LANES];
+	int			n_databases = FlowDatabaseList(databases, FLOW_MAX_DATABASES);
+
+	for (int i = 0; i < n_databases; i++)
+	{
+		int			n = FlowQueueLanes(databases[i].database, lanes,
+									   FLOW_MAX_LANES);
+
+		for (int j = 0; j < n; j++)
+			if (lanes[j].idle > 0)
+				return true;
+	}
+	return false;
 }
 
 static void

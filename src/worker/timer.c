@@ -3,13 +3,15 @@
  *	  Due tasks: fire, and say when to wake.
  *
  * Due times live in a heap of the scheduler's own, fed at each commit through
- * a ring in shared memory.  The table is read only at the start, when the
- * ring was full, on a sweep, and past the horizon; so firing does not wade
- * through index entries of tasks that are gone.
+ * a ring in shared memory.  The table is read from its beginning only at the
+ * start, when the ring was full and on a sweep, and from the horizon on when
+ * that has come; so firing does not wade through index entries of tasks that
+ * are gone.
  *
- * The heap knows every due time before the horizon and none after it, which
+ * The heap knows every due time up to the horizon and none after it, which
  * bounds its size.  An entry may be stale or there twice: tasks are fired by
- * key, and only if the table agrees that they are due.
+ * key, and only if the table agrees that they are due.  One that somebody has
+ * locked stays in the heap, and hides nothing that comes after it.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -21,6 +23,7 @@
 
 #include "catalog/cat_sweep.h"
 #include "shmem/ring.h"
+#include "shmem/share.h"
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
 #include "worker/scheduler.h"
@@ -31,7 +34,8 @@
 #define TIMER_TAKE_MAX		512 /* taken from the ring at once */
 #define TIMER_CHUNK			500 /* fired in one transaction */
 #define TIMER_CHUNKS		10	/* fired before the scheduler looks elsewhere */
-#define TIMER_LOCKED_DELAY	50	/* ms until a locked task is tried again */
+#define TIMER_LOCKED_DELAY	50	/* ms until a locked task is tried again ... */
+#define TIMER_LOCKED_EACH	2	/* ... more for each other one of its chunk */
 #define TIMER_FAILED_DELAY	1000	/* ms, the same after an error */
 
 typedef struct TimerEntry
@@ -50,6 +54,7 @@ typedef struct TimerChunk
 
 typedef struct TimerRead
 {
+	FlowDue		after;
 	int			n;
 	FlowDue    *dues;
 } TimerRead;
@@ -57,14 +62,16 @@ typedef struct TimerRead
 static MemoryContext timer_context = NULL;
 static pairingheap timer_heap;
 static int	timer_count = 0;
-static TimestampTz timer_horizon = DT_NOEND;
+static FlowDue timer_horizon;	/* the last one read, or DT_NOEND */
 static bool timer_must_read = true;
 
 static int	compare_due(const pairingheap_node *a, const pairingheap_node *b,
 						void *arg);
+static bool is_due(TimestampTz now);
 static void take_ring(void);
+static bool is_past_horizon(const FlowDue *due);
 static void add_due(const FlowDue *due);
-static void read_table_of_dues(void);
+static bool read_table_of_dues(bool from_start);
 static void read_body(int64 home, void *arg);
 static bool fire_chunk(TimestampTz now);
 static void take_due(TimerChunk *chunk, TimestampTz now);
@@ -81,7 +88,7 @@ FlowTimerReset(void)
 	pairingheap_reset(&timer_heap);
 	timer_heap.ph_compare = compare_due;
 	timer_count = 0;
-	timer_horizon = DT_NOEND;
+	timer_horizon.due_at = DT_NOEND;
 	timer_must_read = true;
 }
 
@@ -101,24 +108,44 @@ FlowTimerRun(bool read_table)
 	TimestampTz now = GetCurrentTimestamp();
 
 	take_ring();
-	if (timer_must_read || read_table || timer_horizon <= now)
-		read_table_of_dues();
+	if ((timer_must_read || read_table) && !read_table_of_dues(true))
+		return;
 	for (int i = 0; i < TIMER_CHUNKS; i++)
+	{
+		if (!is_due(now) &&
+			(timer_horizon.due_at > now || !read_table_of_dues(false)))
+			break;
 		if (!fire_chunk(now))
 			break;
+	}
+}
+
+static bool
+is_due(TimestampTz now)
+{
+	pairingheap_node *first;
+
+	if (pairingheap_is_empty(&timer_heap))
+		return false;
+	first = pairingheap_first(&timer_heap);
+	return pairingheap_container(TimerEntry, node, first)->due.due_at <= now;
 }
 
 TimestampTz
 FlowTimerNext(void)
 {
+	TimestampTz next = timer_horizon.due_at;
 	pairingheap_node *first;
 	TimerEntry *entry;
 
+	if (timer_must_read)
+		next = Min(next, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 TIMER_FAILED_DELAY));
 	if (pairingheap_is_empty(&timer_heap))
-		return timer_horizon;
+		return next;
 	first = pairingheap_first(&timer_heap);
 	entry = pairingheap_container(TimerEntry, node, first);
-	return Min(entry->due.due_at, timer_horizon);
+	return Min(entry->due.due_at, next);
 }
 
 /*
@@ -136,10 +163,19 @@ take_ring(void)
 	{
 		n = FlowRingTake(MyDatabaseId, dues, TIMER_TAKE_MAX, &lost);
 		for (int i = 0; i < n; i++)
-			add_due(&dues[i]);
+			if (!is_past_horizon(&dues[i]))
+				add_due(&dues[i]);
 		if (lost)
 			timer_must_read = true;
 	} while (n == TIMER_TAKE_MAX);
+}
+
+static bool
+is_past_horizon(const FlowDue *due)
+{
+	if (due->due_at != timer_horizon.due_at)
+		return due->due_at > timer_horizon.due_at;
+	return FlowShareCompareKeys(&due->key, &timer_horizon.key) > 0;
 }
 
 static void
@@ -147,8 +183,6 @@ add_due(const FlowDue *due)
 {
 	TimerEntry *entry;
 
-	if (due->due_at >= timer_horizon)
-		return;
 	if (timer_count >= TIMER_MAX)
 	{
 		timer_must_read = true;
@@ -160,23 +194,34 @@ add_due(const FlowDue *due)
 	timer_count++;
 }
 
-static void
-read_table_of_dues(void)
+/* Reads what comes after the horizon, or all anew; returns false on error. */
+static bool
+read_table_of_dues(bool from_start)
 {
 	TimerRead	read = {
+		.after = timer_horizon,
 		.dues = palloc(TIMER_READ_MAX * sizeof(FlowDue))
 	};
+	bool		done;
 
-	if (FlowSchedulerTransact("read due times", read_body, &read))
+	if (from_start)
+		read.after.due_at = DT_NOBEGIN;
+	done = FlowSchedulerTransact("read due times", read_body, &read);
+	if (!from_start && timer_must_read)
+		done = false;			/* the tables are new ones */
+	if (done)
 	{
-		FlowTimerReset();
+		if (from_start)
+			FlowTimerReset();
+		timer_must_read = false;
 		for (int i = 0; i < read.n; i++)
 			add_due(&read.dues[i]);
+		timer_horizon.due_at = DT_NOEND;
 		if (read.n == TIMER_READ_MAX)
-			timer_horizon = read.dues[read.n - 1].due_at;
-		timer_must_read = false;
+			timer_horizon = read.dues[read.n - 1];
 	}
 	pfree(read.dues);
+	return done;
 }
 
 static void
@@ -184,29 +229,28 @@ read_body(int64 home, void *arg)
 {
 	TimerRead  *read = arg;
 
-	read->n = FlowSweepReadDue(home, read->dues, TIMER_READ_MAX);
+	read->n = FlowSweepReadDue(home, &read->after, read->dues, TIMER_READ_MAX);
 }
 
-/* Fires up to a chunk; returns false if there is nothing more to do now. */
+/* Fires up to a chunk; returns false on error. */
 static bool
 fire_chunk(TimestampTz now)
 {
 	TimerChunk *chunk = palloc(sizeof(TimerChunk));
 	bool		done;
-	bool		full;
 
 	take_due(chunk, now);
-	full = chunk->n == TIMER_CHUNK;
 	done = chunk->n == 0 ||
 		FlowSchedulerTransact("fire due steps", fire_body, chunk);
 	if (done)
 		for (int i = 0; i < chunk->n_locked; i++)
-			put_back(&chunk->locked[i], now, TIMER_LOCKED_DELAY);
+			put_back(&chunk->locked[i], now,
+					 TIMER_LOCKED_DELAY + TIMER_LOCKED_EACH * chunk->n_locked);
 	else
 		for (int i = 0; i < chunk->n; i++)
 			put_back(&chunk->dues[i].key, now, TIMER_FAILED_DELAY);
 	pfree(chunk);
-	return full && done;
+	return done;
 }
 
 /* Takes up to a chunk of what is due off the heap. */

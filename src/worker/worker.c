@@ -33,6 +33,7 @@
 
 #include "base/install.h"
 #include "compat.h"
+#include "engine/park.h"
 #include "engine/take.h"
 #include "guc.h"
 #include "shmem/aside.h"
@@ -42,7 +43,6 @@
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
-#include "worker/refill.h"
 #include "worker/staff.h"
 #include "worker/worker.h"
 
@@ -120,7 +120,7 @@ FlowWorkerMain(Datum main_arg)
 		MemoryContextReset(scratch);
 	}
 	FLOW_TEST_POINT("worker-retire");
-	FlowBatchUnpark(worker_lane);
+	FlowParkReturnAll(worker_lane);
 	proc_exit(0);
 }
 
@@ -207,13 +207,17 @@ attach(void)
 	busy_at = attached_at;
 }
 
-/* Whether the role may work now, not whether it could when it logged in. */
+/*
+ * Whether the role may work now, not whether it could when it logged in; and
+ * what is installed, for FlowInstallIsForeign.
+ */
 static void
 note_role(void)
 {
 	HeapTuple	tuple;
 
 	StartTransactionCommand();
+	(void) FlowInstallGet();
 	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(worker_args.role));
 	is_barred = !HeapTupleIsValid(tuple) ||
 		(FLOW_OWNER_MUST_LOG_IN && !((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin) ||
@@ -259,8 +263,7 @@ note_work(void)
 {
 	busy_at = GetCurrentTimestamp();
 	(void) pgstat_report_stat(false);
-	if (FlowQueueIsOverflown(worker_lane) &&
-		FlowQueueLength(worker_lane) < FLOW_REFILL_LOW_WATER)
+	if (FlowQueueIsHungry(worker_lane))
 		FlowDatabaseAsk(worker_args.database, FLOW_ASK_REFILL);
 }
 
@@ -273,7 +276,7 @@ sleep_for_work(void)
 	int			events;
 
 	if (TimestampDifferenceExceeds(busy_at, now, FlowWorkerIdleTimeout * 1000) &&
-		FlowBatchParkedDelay() < 0 && FlowAsideNextTry(worker_lane) == DT_NOEND)
+		FlowParkDelay() < 0 && FlowAsideNextTry(worker_lane) == DT_NOEND)
 		return false;
 	timeout = compute_timeout(now);
 	if (timeout == 0 || !FlowQueueWorkerSleep(worker_lane))
@@ -295,7 +298,7 @@ compute_timeout(TimestampTz now)
 													FlowWorkerIdleTimeout * INT64CONST(1000));
 	long		timeout = TimestampDifferenceMilliseconds(now, until);
 	long		statistics = (long) pgstat_report_stat(false);
-	long		parked = FlowBatchParkedDelay();
+	long		parked = FlowParkDelay();
 
 	timeout = Max(timeout, 1);
 	if (statistics > 0)

@@ -295,7 +295,7 @@ like($node->safe_psql('versions', q{
 my $log = slurp_file($node->logfile, $offset);
 my @noise = grep { !/$odd|$additions|accepts no connections/ && !/administrator command/ && !/statement|\] 028_databases/ } $log =~ /^.*(?:WARNING|FATAL|PANIC|LOG:  .*exit code [^01]).*$/mg;
 is(join("\n", @noise), '', 'the log has no word of processes that failed');
-cmp_ok(scalar(() = $log =~ /DEBUG:  registering background worker "flow scheduler for database/g), '<=', 60, 'nor were many started');
+cmp_ok(scalar(() = $log =~ /DEBUG:  registering background worker "flow scheduler for database/g), '<=', 100, 'nor were many started');
 
 $node->stop;
 done_testing();
