@@ -125,9 +125,9 @@ foreach my $order ('failure first', 'success first', 'failure locks', 'success l
 		arm($node, 'flush-locked', 'wait');
 		release($node, $first);
 		wait_at($node, 'flush-locked');
-		arm($node, 'take-popped', 'count');
+		my $other = waiter($node, $then);
 		release($node, $then);
-		wait_for($node, q{test.passed('take-popped') > 0}, "$order: the other steps aside");
+		steps_aside($node, $other, "$order: the other steps aside");
 		release($node, 'flush-locked');
 	}
 	else
