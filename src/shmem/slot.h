@@ -96,6 +96,9 @@ extern FlowInterrupt FlowSlotTakeInterrupt(int64 run_id);
  */
 extern int	FlowSlotTerminate(Oid database, bool gently);
 
+/* True if one of our processes has told this one to end. */
+extern bool FlowSlotIsAskedToEnd(void);
+
 extern Size FlowSlotShmemSize(void);
 extern void FlowSlotShmemInit(void);
 
