@@ -172,6 +172,7 @@ register_exit(void)
 static void
 execute_exit(int code, Datum arg)
 {
+	FlowWatchEnd();
 	switch (FlowWatchEnding())
 	{
 		case FLOW_WATCH_LIMIT:

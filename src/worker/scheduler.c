@@ -452,7 +452,8 @@ FlowSchedulerTry(const char *doing, FlowSchedulerBody body, void *arg)
 	bool		present;
 	ErrorData  *error = transact(doing, body, arg, &present);
 
-	if (error != NULL)
+	/* a table that is not there: the extension is being dropped */
+	if (error != NULL && error->sqlerrcode != ERRCODE_UNDEFINED_TABLE)
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),
 				 errmsg("flow scheduler could not %s: %s", doing, error->message),

@@ -65,49 +65,6 @@ sub eventually
 	return $answer;
 }
 
-sub define
-{
-	my ($name, @steps) = @_;
-
-	$node->safe_psql('postgres', "SELECT flow_define('$name', ARRAY[" . join(',', @steps) . '])',
-		extra_params => [ '-U', 'shop' ]);
-}
-
-# Starts runs of several workflows at once, as [name, count, input] each, and returns
-# the id of the one that is started once.  The server may crash before psql has
-# the answer.
-my $batch = 0;
-
-sub start
-{
-	my @wanted = @_;
-	my @calls;
-
-	$batch++;
-	push @calls, sprintf(q{PERFORM flow_start('%s', '%s', %s) FROM generate_series(1, %d)},
-		$_->[0], $_->[2] // '{}', $_->[1] == 1 ? "'batch $batch'" : 'NULL', $_->[1])
-	  foreach @wanted;
-	ask($node, 'DO $$ BEGIN ' . join('; ', @calls) . '; END $$', extra_params => [ '-U', 'shop' ]);
-	return undef if !grep { $_->[1] == 1 } @wanted;
-	wait_through($node, "EXISTS (SELECT FROM flow.run WHERE key = 'batch $batch')");
-	return eventually("SELECT max(id) FROM flow.run WHERE key = 'batch $batch'");
-}
-
-# A value, asked for again when the server crashes meanwhile
-sub eventually
-{
-	my ($sql) = @_;
-
-	foreach my $try (1 .. 100)
-	{
-		my ($code, $out, $err) = $node->psql('postgres', $sql);
-
-		return $out if $code == 0;
-		$node->poll_query_until('postgres', 'SELECT true');
-	}
-	die "no answer to: $sql";
-}
-
 define('good', audited('a'), audited('b', q{after => '{a}'}));
 define('poison', audited('before'), audited('bad', q{after => '{before}', retries => 5}, 'SELECT crash()'), audited('never', q{after => '{bad}'}));
 
