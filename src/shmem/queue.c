@@ -5,8 +5,7 @@
  * One pool of entries serves all databases and roles.  Each lane is a heap of
  * entries, best first: priority, then a fair place, then the key.  share.c
  * gives out the places, so that a workflow with 100 000 runs and one with a
- * single run take turns.  A workflow that has few entries always gets some
- * more: when its lane or the pool is full, one that has many gives one up.
+ * single run take turns.
  *
  * What finds no room is marked in its share, and refill.c reads it from the
  * tables.
@@ -41,9 +40,6 @@
  * steps before it, so that they do not take the mark back to themselves.
  */
 #define SHARE_FILL_LIMIT	(SHARE_LIMIT / 4 * 3)
-
-/* Entries looked at to find one that can be given up */
-#define MAX_EVICT_STEPS	64
 
 /* More than flow.workers can be: those that are ending still have theirs */
 #define MAX_WORKERS		128
@@ -102,9 +98,7 @@ static int	find_lane(Oid database, Oid role);
 static bool lane_is_reusable(const Lane *lane);
 static bool push(Lane *lane, const FlowReady *ready, TimestampTz now);
 static FlowShare *find_share(const Lane *lane, const FlowReady *ready);
-static bool has_room(Lane *lane, const FlowShare *share);
-static Lane *find_longest(void);
-static bool evict(Lane *lane, bool any);
+static bool make_room(const Lane *for_lane);
 static void refuse(Lane *lane, FlowShare *share, const FlowStepKey *from);
 static void release(Lane *lane, Entry *entry);
 static pairingheap heap_of(Lane *lane);
@@ -513,7 +507,9 @@ push(Lane *lane, const FlowReady *ready, TimestampTz now)
 		return false;
 	}
 	limit = FlowShareIsPastMark(share, &ready->key) ? SHARE_FILL_LIMIT : SHARE_LIMIT;
-	if (share->entries >= limit || !has_room(lane, share))
+	if (share->entries >= limit || lane->entries >= LANE_LIMIT ||
+		(queue->n_free == 0 &&
+		 (lane->entries >= FLOW_LANE_RESERVE || !make_room(lane))))
 	{
 		refuse(lane, share, &ready->key);
 		return false;
@@ -541,63 +537,32 @@ find_share(const Lane *lane, const FlowReady *ready)
 }
 
 /*
- * Every lane, and every share in its lane, has a right to a few entries; for
- * these the longest lane, or the lane itself, gives one up.
+ * Every lane has a right to a few entries: the longest one gives up its youngest,
+ * which the table still knows.
  */
 static bool
-has_room(Lane *lane, const FlowShare *share)
+make_room(const Lane *for_lane)
 {
-	bool		is_small = share->entries < FLOW_LANE_RESERVE;
-	Lane	   *longest;
+	Lane	   *longest = NULL;
+	Entry	   *youngest;
+	pairingheap heap;
 
-	if (lane->entries >= LANE_LIMIT)
-		return is_small && evict(lane, false);
-	if (queue->n_free > 0)
-		return true;
-	if (!is_small && lane->entries >= FLOW_LANE_RESERVE)
-		return false;
-	longest = find_longest();
-	return evict(longest, longest != lane);
-}
-
-static Lane *
-find_longest(void)
-{
-	Lane	   *longest = &queue->lanes[0];
-
-	for (int i = 1; i < queue->n_lanes; i++)
-		if (queue->lanes[i].entries > longest->entries)
-			longest = &queue->lanes[i];
-	return longest;
-}
-
-/*
- * The lane gives up the youngest entry of a share that has many; failing
- * that, and if any will do, its youngest.  The table still knows it.
- */
-static bool
-evict(Lane *lane, bool any)
-{
-	Entry	   *chosen = NULL;
-	pairingheap heap = heap_of(lane);
-	dlist_iter	iter;
-	int			steps = 0;
-
-	dlist_reverse_foreach(iter, &lane->by_age)
+	for (int i = 0; i < queue->n_lanes; i++)
 	{
-		Entry	   *entry = dlist_container(Entry, by_age, iter.cur);
+		Lane	   *lane = &queue->lanes[i];
 
-		if (entry->share->entries > FLOW_LANE_RESERVE || (any && chosen == NULL))
-			chosen = entry;
-		if (entry->share->entries > FLOW_LANE_RESERVE || ++steps == MAX_EVICT_STEPS)
-			break;
+		if (lane != for_lane && lane->entries > FLOW_LANE_RESERVE &&
+			(longest == NULL || lane->entries > longest->entries))
+			longest = lane;
 	}
-	if (chosen == NULL)
+	if (longest == NULL)
 		return false;
-	pairingheap_remove(&heap, &chosen->node);
-	lane->root = heap.ph_root;
-	refuse(lane, chosen->share, &chosen->ready.key);
-	release(lane, chosen);
+	youngest = dlist_container(Entry, by_age, dlist_tail_node(&longest->by_age));
+	heap = heap_of(longest);
+	pairingheap_remove(&heap, &youngest->node);
+	longest->root = heap.ph_root;
+	refuse(longest, youngest->share, &youngest->ready.key);
+	release(longest, youngest);
 	return true;
 }
 

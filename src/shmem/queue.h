@@ -53,7 +53,7 @@ extern bool FlowQueueIsHungry(int lane);
 /* Drops every entry of a database: its extension, or it, is going away. */
 extern void FlowQueueForget(Oid database);
 
-/* Entries that every lane, and every workflow in it, has room for */
+/* Entries that every lane has room for, however full the queue is */
 #define FLOW_LANE_RESERVE	64
 
 /*
