@@ -18,29 +18,40 @@ OBJS = \
 # base: building blocks that know nothing about workflows
 OBJS += \
 	src/base/guard.o \
+	src/base/held.o \
 	src/base/identity.o \
 	src/base/insert.o \
 	src/base/install.o \
 	src/base/json.o \
+	src/base/privileges.o \
 	src/base/spi.o
 
 # shmem: what the processes share
 OBJS += \
+	src/shmem/aside.o \
 	src/shmem/average.o \
 	src/shmem/database.o \
+	src/shmem/gate.o \
+	src/shmem/lane.o \
+	src/shmem/overdue.o \
 	src/shmem/queue.o \
+	src/shmem/recorder.o \
 	src/shmem/ring.o \
 	src/shmem/share.o \
 	src/shmem/shmem.o \
 	src/shmem/slot.o \
+	src/shmem/testpoint.o \
+	src/shmem/testpointfuncs.o \
 	src/shmem/waiters.o \
 	src/shmem/wake.o
 
 # catalog: rows and structs; all SQL on the extension's tables
 OBJS += \
+	src/catalog/cat_crash.o \
 	src/catalog/cat_event.o \
 	src/catalog/cat_look.o \
 	src/catalog/cat_outcome.o \
+	src/catalog/cat_release.o \
 	src/catalog/cat_run.o \
 	src/catalog/cat_schedule.o \
 	src/catalog/cat_sweep.o \
@@ -73,11 +84,13 @@ OBJS += \
 	src/engine/drain.o \
 	src/engine/execute.o \
 	src/engine/flush.o \
+	src/engine/isolated.o \
 	src/engine/kinds/kind.o \
 	src/engine/kinds/sql.o \
 	src/engine/park.o \
 	src/engine/ready.o \
 	src/engine/redo.o \
+	src/engine/release.o \
 	src/engine/result.o \
 	src/engine/retry.o \
 	src/engine/run.o \
@@ -87,6 +100,7 @@ OBJS += \
 	src/engine/start.o \
 	src/engine/statement.o \
 	src/engine/stepfuncs.o \
+	src/engine/suspect.o \
 	src/engine/take.o \
 	src/engine/watch.o
 
@@ -96,6 +110,7 @@ OBJS += \
 	src/worker/launcher.o \
 	src/worker/letgo.o \
 	src/worker/refill.o \
+	src/worker/repair.o \
 	src/worker/scheduler.o \
 	src/worker/staff.o \
 	src/worker/timer.o \
@@ -106,6 +121,7 @@ OBJS += \
 OBJS += \
 	src/report/cron.o \
 	src/report/cronspec.o \
+	src/report/homefuncs.o \
 	src/report/reportfuncs.o \
 	src/report/schedule.o \
 	src/report/schedulefuncs.o
@@ -124,11 +140,14 @@ DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 # test/sql, test/specs and test/t; inputs there, outputs in expected/
 REGRESS = \
+	access \
+	attacks \
 	control \
 	define \
 	define_errors \
 	drain \
 	graph \
+	isolated \
 	schedule_errors \
 	session \
 	start \
@@ -141,6 +160,7 @@ ISOLATION = \
 	drop_define \
 	fail_running \
 	pause_complete \
+	release_twice \
 	retry_running \
 	start_rollback \
 	start_same_key
@@ -172,7 +192,7 @@ EXTRA_CLEAN = $(OBJS:.o=.d) sql/$(EXTENSION)--*.sql tmp_check tmp_check_iso \
 # else the first in the path.
 PG_CONFIG ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
-PROJECT_TARGETS = demo test check-quick bench style indent lint
+PROJECT_TARGETS = demo test races check-quick storm bench style indent lint
 
 ifneq ($(wildcard $(PGXS)),)
 
@@ -184,16 +204,27 @@ $(DATA_built): $(SQL_FRAGMENTS) Makefile
 	cat $(SQL_FRAGMENTS); } > $@
 
 # What needs more than a compiler asks for it first.
-test demo bench check-quick style indent lint: deps
+test races demo bench check-quick storm style indent lint: deps
 
 # Everything that is tested, on servers of its own (test/check/suites)
 test: all
 	@test/check/suites all
 
+# Processes that meet at the wrong moment, made to (test/races)
+races: all
+	@test/check/suites races
+
 # The SQL regression tests only; of the build, only what is wrong is shown
 check-quick:
 	@$(MAKE) -s all
 	@test/check/suites regress
+
+# The same as in `make test`, with so many kills that it takes minutes
+KILLS = 200
+
+storm:
+	@$(MAKE) -s all
+	@FLOW_STORM_KILLS=$(KILLS) test/check/suites tap 037_storm
 
 style: all
 	@test/check/style
@@ -241,7 +272,9 @@ help:
 	@echo 'make install      install into the server of $$(PG_CONFIG)'
 	@echo 'make demo         order and ETL workflows on a throwaway server'
 	@echo 'make test         every test suite and style guard, on throwaway servers'
+	@echo 'make races        the tests on named points of the code only'
 	@echo 'make check-quick  the SQL regression tests only'
+	@echo 'make storm        200 kills of all kinds of processes under load (KILLS=n for n)'
 	@echo 'make bench        throughput and latency, with the floor they are measured against'
 	@echo 'make style        the rules a script can check'
 	@echo 'make indent       format the sources with pg_bsd_indent'

@@ -16,7 +16,15 @@ INSERT INTO label VALUES
 	('chain-1000',        32, 'one chain of 1 000 steps', 'ms', 'latency'),
 	('one-step-run',      33, 'one-step run, flow_start to flow_await', 'ms', 'latency'),
 	('durable-commit',    34, 'a bare durable commit', 'ms', 'latency'),
-	('notify-round-trip', 35, 'a NOTIFY round trip', 'ms', 'latency');
+	('notify-round-trip', 35, 'a NOTIFY round trip', 'ms', 'latency'),
+	('beside-lock',       36, 'one-step run beside 50 runs behind a LOCK TABLE', 'ms', 'latency'),
+	('beside-many',       37, 'first step of a run beside 100 000 of another workflow', 'ms', 'latency'),
+	('hot-floor', 41, 'one durable commit per update, 2 clients', 'steps/s', 'hot-floor'),
+	('hot-1',     42, 'two updates of 20 hot rows, 1 worker', 'steps/s', 'hot-floor'),
+	('hot-2',     43, 'two updates of 20 hot rows, 2 workers', 'steps/s', 'hot-floor'),
+	('hot-4',     44, 'two updates of 20 hot rows, 4 workers', 'steps/s', 'hot-floor'),
+	('roles-1',   51, 'chains of 5 steps, 1 role, 4 workers', 'steps/s', 'roles-1'),
+	('roles-50',  52, 'chains of 5 steps, 50 roles, 4 workers', 'steps/s', 'roles-1');
 
 CREATE TEMP VIEW middle AS
 SELECT name, percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS median,
@@ -27,7 +35,7 @@ FROM bench.result GROUP BY name;
 CREATE TEMP VIEW ratio AS
 SELECT r.name, b.name AS base, percentile_cont(0.5) WITHIN GROUP (ORDER BY r.value / b.value) AS median
 FROM bench.result r JOIN bench.result b USING (round)
-WHERE b.name IN ('floor-2', 'commit-2', 'insert-4')
+WHERE b.name IN ('floor-2', 'commit-2', 'insert-4', 'hot-floor', 'roles-1')
 GROUP BY r.name, b.name;
 
 \pset footer off
@@ -49,7 +57,14 @@ FROM label JOIN middle m USING (name)
 	JOIN ratio i ON i.name = label.name AND i.base = 'insert-4'
 WHERE label.base = 'insert' ORDER BY sort;
 
-\echo Latency on an idle server
+\echo Hot rows and many roles
+SELECT label AS "what", unit, round(m.median) AS median, round(least) AS least, round(most) AS most,
+	   round(r.median::numeric, 2) AS "x the first"
+FROM label JOIN middle m USING (name)
+	JOIN ratio r ON r.name = label.name AND r.base = label.base
+WHERE label.base IN ('hot-floor', 'roles-1') ORDER BY sort;
+
+\echo Latency
 SELECT label AS "what", unit, round(p50.median::numeric, 2) AS p50, round(p99.median::numeric, 2) AS p99,
 	   round(longest.most::numeric, 2) AS longest
 FROM label

@@ -123,3 +123,118 @@ BEGIN
 	END IF;
 	INSERT INTO bench.result VALUES (workflow, round, runs * steps / seconds);
 END $$;
+
+-- What a session locks, and the steps that need it
+CREATE TABLE bench.gate (n int NOT NULL);
+INSERT INTO bench.gate VALUES (0);
+SELECT flow_define('behind', ARRAY[flow_step('s1', 'UPDATE bench.gate SET n = n + 1')]);
+
+-- Orders of two products each, out of twenty
+CREATE TABLE bench.stock (id int PRIMARY KEY, sold bigint NOT NULL) WITH (fillfactor = 10);
+INSERT INTO bench.stock SELECT generate_series(0, 19), 0;
+SELECT flow_define('order', ARRAY[
+	flow_step('s1', 'UPDATE bench.stock SET sold = sold + 1 WHERE id = flow.run_id * 7919 % 20'),
+	flow_step('s2', 'UPDATE bench.stock SET sold = sold + 1 WHERE id = flow.run_id / 3 % 20', after => '{s1}')]);
+
+CREATE PROCEDURE bench.measure_hot(name text, runs int, round int) LANGUAGE plpgsql AS $$
+DECLARE
+	before bigint := (SELECT sum(sold) FROM bench.stock);
+	first bigint;
+	last bigint;
+	began timestamptz;
+BEGIN
+	SELECT min(run), max(run) INTO first, last
+	FROM (SELECT flow_start('order') AS run FROM generate_series(1, runs)) started;
+	began := clock_timestamp();
+	COMMIT;
+	CALL bench.wait(first, last);
+	IF (SELECT sum(sold) FROM bench.stock) - before <> 2 * runs
+		OR EXISTS (SELECT FROM flow.run WHERE id BETWEEN first AND last AND status <> 'completed') THEN
+		RAISE EXCEPTION '%: not every step was done exactly once', name;
+	END IF;
+	INSERT INTO bench.result
+	SELECT name, round, 2 * runs / extract(epoch FROM max(finished_at) - began)
+	FROM flow.run WHERE id BETWEEN first AND last;
+END $$;
+
+-- The same chains of five steps, owned by so many roles
+CREATE PROCEDURE bench.measure_roles(name text, owners int, runs int, round int) LANGUAGE plpgsql AS $$
+DECLARE
+	first bigint;
+	last bigint;
+	began timestamptz;
+	made bigint;
+	apart bigint;
+BEGIN
+	TRUNCATE bench.effect;
+	SELECT min(run), max(run) INTO first, last
+	FROM (SELECT flow_start('chain-of-' || i % owners + 1) AS run FROM generate_series(1, runs) i) started;
+	began := clock_timestamp();
+	COMMIT;
+	CALL bench.wait(first, last);
+	SELECT count(*), count(DISTINCT (run_id, step)) INTO made, apart
+	FROM bench.effect WHERE run_id BETWEEN first AND last;
+	IF made <> 5 * runs OR apart <> 5 * runs THEN
+		RAISE EXCEPTION '%: not every step was done exactly once', name;
+	END IF;
+	INSERT INTO bench.result
+	SELECT name, round, 5 * runs / extract(epoch FROM max(finished_at) - began)
+	FROM flow.run WHERE id BETWEEN first AND last;
+END $$;
+
+-- How long a run of one workflow waits for its first step, in ms, from its
+-- commit on, beside so many ready runs of another that are being drained
+SELECT flow_define('single', bench.chain(1));
+
+CREATE PROCEDURE bench.measure_fair(runs int, round int) LANGUAGE plpgsql AS $$
+DECLARE
+	many bigint;
+	single bigint;
+	began timestamptz;
+	waited float8[];
+BEGIN
+	SELECT max(run) INTO many
+	FROM (SELECT flow_start('one') AS run FROM generate_series(1, runs)) started;
+	COMMIT;
+	WHILE EXISTS (SELECT FROM flow.run WHERE id = many AND finished_at IS NULL) LOOP
+		single := flow_start('single');
+		began := clock_timestamp();
+		COMMIT;
+		CALL bench.wait(single, single);
+		waited := waited || (SELECT extract(epoch FROM started_at - began)::float8 * 1000
+							 FROM flow.step WHERE run_id = single);
+	END LOOP;
+	CALL bench.wait(0, single);
+	INSERT INTO bench.result
+	SELECT 'beside-many ' || p.name, measure_fair.round, v.value
+	FROM (VALUES ('p50', 0.5), ('p99', 0.99), ('longest', 1)) p (name, part),
+		LATERAL (SELECT percentile_disc(p.part) WITHIN GROUP (ORDER BY w) AS value FROM unnest(waited) w) v;
+END $$;
+
+RESET ROLE;
+
+-- Fifty roles with a workflow each, which "bench" may start
+DO $$
+BEGIN
+	FOR i IN 1 .. 50 LOOP
+		EXECUTE format('CREATE ROLE bench_%s LOGIN; GRANT USAGE ON SCHEMA flow, bench TO bench_%1$s; GRANT CREATE ON SCHEMA flow TO bench_%1$s; GRANT bench_%1$s TO bench', i);
+	END LOOP;
+END $$;
+SET ROLE bench;
+DO $$
+BEGIN
+	FOR i IN 1 .. 50 LOOP
+		EXECUTE format('GRANT INSERT ON bench.effect TO bench_%s', i);
+	END LOOP;
+END $$;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA bench TO PUBLIC;
+RESET ROLE;
+DO $$
+BEGIN
+	FOR i IN 1 .. 50 LOOP
+		EXECUTE format('SET LOCAL ROLE bench_%s', i);
+		PERFORM flow_define('chain-of-' || i, bench.chain(5));
+		PERFORM flow_grant('chain-of-' || i, 'bench');
+	END LOOP;
+	RESET ROLE;
+END $$;

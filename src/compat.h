@@ -30,6 +30,10 @@
 	object_aclcheck(DatabaseRelationId, database, role, mode)
 #define FlowDatabaseOwnerCheck(database, role) \
 	object_ownercheck(DatabaseRelationId, database, role)
+#define FlowSchemaOwnerCheck(schema, role) \
+	object_ownercheck(NamespaceRelationId, schema, role)
+#define FlowExtensionOwnerCheck(extension, role) \
+	object_ownercheck(ExtensionRelationId, extension, role)
 #else
 #define FlowSchemaAclCheck(schema, role, mode) \
 	pg_namespace_aclcheck(schema, role, mode)
@@ -37,6 +41,10 @@
 	pg_database_aclcheck(database, role, mode)
 #define FlowDatabaseOwnerCheck(database, role) \
 	pg_database_ownercheck(database, role)
+#define FlowSchemaOwnerCheck(schema, role) \
+	pg_namespace_ownercheck(schema, role)
+#define FlowExtensionOwnerCheck(extension, role) \
+	pg_extension_ownercheck(extension, role)
 #endif
 
 /* Since 17 extensions name their wait events; before, there is one for all. */
@@ -64,6 +72,15 @@
 #else
 #define FlowExecInsertIndexTuples(target, slot, estate) \
 	ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL)
+#endif
+
+/* Since 16 an update tells which indexes need the new tuple. */
+#if PG_VERSION_NUM >= 160000
+#define FlowUpdateIndexes	TU_UpdateIndexes
+#define FlowUpdatesIndexes(update)	((update) == TU_All)
+#else
+#define FlowUpdateIndexes	bool
+#define FlowUpdatesIndexes(update)	(update)
 #endif
 
 /*

@@ -19,5 +19,7 @@
 #define ERRCODE_FLOW_KEY_IN_PROGRESS	MAKE_SQLSTATE('W','F','0','0','3')
 /* a step took longer than its time limit */
 #define ERRCODE_FLOW_STEP_TIMEOUT		MAKE_SQLSTATE('W','F','0','0','4')
+/* the server, or the step's process, went down while the step ran */
+#define ERRCODE_FLOW_STEP_CRASHED		MAKE_SQLSTATE('W','F','0','0','5')
 
 #endif							/* FLOW_ERROR_H */

@@ -19,6 +19,7 @@
 
 bool		FlowAllowSuperuser = true;
 int			FlowBatchTime = 10;
+int			FlowCrashDelay = 30;
 char	   *FlowDatabases = NULL;
 bool		FlowEnabled = true;
 int			FlowMaxResultSize = 1024;
@@ -42,6 +43,12 @@ FlowGucInit(void)
 							"Zero gives each step a transaction of its own.",
 							&FlowBatchTime, 10, 0, 1000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("flow.crash_delay",
+							"Sets how long no workflow runs after the third crash in a row.",
+							"It is doubled by the next; after the fifth nothing runs until flow_release_all().",
+							&FlowCrashDelay, 30, 1, 3600,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 
 	DefineCustomStringVariable("flow.databases",
 							   "Lists the databases in which workflows run.",

@@ -11,6 +11,7 @@
 
 extern bool FlowAllowSuperuser; /* workflows of superusers run */
 extern int	FlowBatchTime;		/* ms that steps may share a transaction */
+extern int	FlowCrashDelay;		/* s to wait after repeated crashes */
 extern char *FlowDatabases;		/* list of names; empty: every database */
 extern bool FlowEnabled;		/* off: nothing is executed */
 extern int	FlowMaxResultSize;	/* kB, of one step's output */

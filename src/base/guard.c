@@ -21,28 +21,29 @@
 
 #include "base/guard.h"
 
-static void begin_worker_transaction(void);
+static void begin_worker_transaction(FlowGuardScope scope);
 static ErrorData *take_error(MemoryContext context);
-static ErrorData *run_in_transaction(FlowGuardBody body, void *arg);
+static ErrorData *run_in_transaction(FlowGuardScope scope, FlowGuardBody body,
+									 void *arg);
 static ErrorData *run_in_subtransaction(FlowGuardBody body, void *arg);
 
 ErrorData *
 FlowGuardRun(FlowGuardScope scope, FlowGuardBody body, void *arg)
 {
-	if (scope == FLOW_GUARD_TRANSACTION)
-		return run_in_transaction(body, arg);
-	return run_in_subtransaction(body, arg);
+	if (scope == FLOW_GUARD_SUBTRANSACTION)
+		return run_in_subtransaction(body, arg);
+	return run_in_transaction(scope, body, arg);
 }
 
 static ErrorData *
-run_in_transaction(FlowGuardBody body, void *arg)
+run_in_transaction(FlowGuardScope scope, FlowGuardBody body, void *arg)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ErrorData  *volatile error = NULL;
 
 	PG_TRY();
 	{
-		begin_worker_transaction();
+		begin_worker_transaction(scope);
 		SPI_connect();
 
 		/* SPI asks for a snapshot around those it takes */
@@ -72,11 +73,13 @@ run_in_transaction(FlowGuardBody body, void *arg)
  * transactions; the engine's own must be neither.
  */
 static void
-begin_worker_transaction(void)
+begin_worker_transaction(FlowGuardScope scope)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	XactIsoLevel = XACT_READ_COMMITTED;
+	XactIsoLevel = scope == FLOW_GUARD_SERIALIZABLE ? XACT_SERIALIZABLE :
+		scope == FLOW_GUARD_REPEATABLE_READ ? XACT_REPEATABLE_READ :
+		XACT_READ_COMMITTED;
 	XactReadOnly = false;
 	XactDeferrable = false;
 }

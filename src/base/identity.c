@@ -6,6 +6,9 @@
  * run as the owner of the flow tables, for exactly their span.  The settings
  * pinned here are those with which a role could bend them: where names are
  * looked up, and how a plan made on an empty table would be chosen.
+ *
+ * The other direction is a step in the session of somebody else, in
+ * flow_drain: it must find no way to that role.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -16,7 +19,7 @@
 #include "postmaster/bgworker.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
-#include "utils/rls.h"
+#include "utils/plancache.h"
 
 #include "base/identity.h"
 #include "base/install.h"
@@ -44,6 +47,12 @@ FlowIdentityRaise(FlowIdentity *saved)
 		pin("enable_indexscan", "on");
 	if (!enable_nestloop)
 		pin("enable_nestloop", "on");
+	if (!enable_tidscan)
+		pin("enable_tidscan", "on");
+	if (!enable_sort)
+		pin("enable_sort", "on");
+	if (plan_cache_mode != PLAN_CACHE_MODE_AUTO)
+		pin("plan_cache_mode", "auto"); /* ours ask for generic plans */
 	if (jit_enabled)
 		pin("jit", "off");
 	if (LockTimeout != 0 && MyBgworkerEntry != NULL)
@@ -54,6 +63,27 @@ void
 FlowIdentityRestore(const FlowIdentity *saved)
 {
 	AtEOXact_GUC(false, saved->guc_nest);
+	SetUserIdAndSecContext(saved->user, saved->sec_context);
+}
+
+bool
+FlowIdentityIsForeign(void)
+{
+	return GetUserId() != GetSessionUserId() ||
+		GetUserId() != GetAuthenticatedUserId();
+}
+
+void
+FlowIdentityConfine(FlowIdentity *saved)
+{
+	GetUserIdAndSecContext(&saved->user, &saved->sec_context);
+	SetUserIdAndSecContext(saved->user,
+						   saved->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+}
+
+void
+FlowIdentityRelease(const FlowIdentity *saved)
+{
 	SetUserIdAndSecContext(saved->user, saved->sec_context);
 }
 

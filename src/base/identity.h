@@ -24,4 +24,14 @@ typedef struct FlowIdentity
 extern void FlowIdentityRaise(FlowIdentity *saved);
 extern void FlowIdentityRestore(const FlowIdentity *saved);
 
+/* True if the session belongs to another role than the current one. */
+extern bool FlowIdentityIsForeign(void);
+
+/*
+ * From here to FlowIdentityRelease() the current role cannot become another
+ * one: it keeps its own rights, and has no way back to those of the session.
+ */
+extern void FlowIdentityConfine(FlowIdentity *saved);
+extern void FlowIdentityRelease(const FlowIdentity *saved);
+
 #endif							/* FLOW_IDENTITY_H */

@@ -2,8 +2,8 @@
  * insert.c
  *	  Insert rows into a table of ours, many at a time.
  *
- * What a batch writes most are new rows, of tables that have no triggers and
- * no rules.  They go straight to the table and its indexes, a page of them
+ * What a batch writes most are new rows, of tables that have no rules and no
+ * trigger but the one that keeps others out.  They go straight to the table and its indexes, a page of them
  * with one WAL record, as COPY does it: through SQL, an INSERT of a hundred
  * rows from arrays spends most of its time on the arrays.
  *-------------------------------------------------------------------------
@@ -28,7 +28,6 @@
 /* Rows handed to the table at once */
 #define CHUNK	128
 
-static Oid	relid_of(FlowTable *table);
 static void insert_chunk(Relation relation, ResultRelInfo *target,
 						 EState *estate, TupleTableSlot **slots, int n);
 
@@ -44,7 +43,7 @@ FlowTableInsert(FlowTable *table, Datum *values, bool *nulls, int n)
 
 	if (n == 0)
 		return;
-	relation = table_open(relid_of(table), RowExclusiveLock);
+	relation = table_open(FlowTableRelid(table), RowExclusiveLock);
 	natts = RelationGetDescr(relation)->natts;
 	if (natts != table->columns)
 		elog(ERROR, "table \"%s\" of flow has %d columns, expected %d",
@@ -103,11 +102,11 @@ insert_chunk(Relation relation, ResultRelInfo *target, EState *estate,
 int64
 FlowTableNextId(FlowTable *sequence)
 {
-	return nextval_internal(relid_of(sequence), false);
+	return nextval_internal(FlowTableRelid(sequence), false);
 }
 
-static Oid
-relid_of(FlowTable *table)
+Oid
+FlowTableRelid(FlowTable *table)
 {
 	const FlowInstall *install = FlowInstallRequire();
 

@@ -23,6 +23,9 @@ typedef struct FlowTable
  */
 extern void FlowTableInsert(FlowTable *table, Datum *values, bool *nulls, int n);
 
+/* The OID of the table.  Needs a transaction. */
+extern Oid	FlowTableRelid(FlowTable *table);
+
 /* The next value of a sequence of schema flow_internal; needs as little. */
 extern int64 FlowTableNextId(FlowTable *sequence);
 

@@ -4,7 +4,9 @@
  *
  * Read from the catalogs at first use and cached until the relation cache
  * says that flow_internal.run has changed, which covers DROP EXTENSION,
- * CREATE EXTENSION again, and a new owner.
+ * CREATE EXTENSION again, and a new owner; ALTER EXTENSION says so, too.  Also
+ * until a schema has changed, which may be the new name of the one that has the
+ * functions.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -19,6 +21,8 @@
 #include "commands/extension.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -32,8 +36,9 @@ static FlowInstall install;
 static bool install_valid = false;
 
 static void forget(Datum arg, Oid relid);
+static void forget_schema(Datum arg, int cache, uint32 hash);
 static bool load(void);
-static Oid	schema_of_extension(Oid extension);
+static Oid	read_extension(Oid extension, bool *is_current);
 static int64 compute_home(Oid extension);
 
 const FlowInstall *
@@ -44,6 +49,7 @@ FlowInstallGet(void)
 	if (!registered)
 	{
 		CacheRegisterRelcacheCallback(forget, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_schema, (Datum) 0);
 		registered = true;
 	}
 	if (!install_valid)
@@ -64,11 +70,59 @@ FlowInstallRequire(void)
 	return found;
 }
 
+Oid
+FlowInstallLocalRole(int64 home, Oid role, const char *name)
+{
+	const FlowInstall *here = FlowInstallRequire();
+	Oid			found;
+
+	if (home == here->home || !OidIsValid(role))
+		return role;
+	found = get_role_oid(name, true);
+	return OidIsValid(found) ? found : here->owner;
+}
+
+const FlowInstall *
+FlowInstallRequireCurrent(void)
+{
+	const FlowInstall *found = FlowInstallRequire();
+
+	if (!found->is_current)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"flow\" has not the version of its library, %s",
+						FLOW_LIBRARY_VERSION),
+				 errdetail("Workflows of this database do not run."),
+				 errhint("Run ALTER EXTENSION flow UPDATE, or restart the server if the library is the older one.")));
+	return found;
+}
+
+bool
+FlowInstallIsForeign(void)
+{
+	return install_valid && !install.is_current;
+}
+
+void
+FlowInstallInvalidate(void)
+{
+	const FlowInstall *found = FlowInstallGet();
+
+	if (found != NULL)
+		CacheInvalidateRelcacheByRelid(found->run_relid);
+}
+
 static void
 forget(Datum arg, Oid relid)
 {
 	if (relid == InvalidOid || relid == install.run_relid)
 		install_valid = false;
+}
+
+static void
+forget_schema(Datum arg, int cache, uint32 hash)
+{
+	install_valid = false;
 }
 
 static bool
@@ -78,7 +132,7 @@ load(void)
 	Oid			tables = get_namespace_oid(FLOW_TABLE_SCHEMA, true);
 	Oid			relid;
 	HeapTuple	tuple;
-	char	   *schema;
+	const char *schema;
 
 	if (!OidIsValid(extension) || !OidIsValid(tables))
 		return false;
@@ -89,20 +143,23 @@ load(void)
 	install.owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 
-	if (install.extension != extension || install.run_relid != relid)
+	schema = get_namespace_name(read_extension(extension, &install.is_current));
+	if (schema == NULL)
+		schema = "public";
+	if (install.extension != extension || install.run_relid != relid ||
+		strcmp(install.function_schema, schema) != 0)
 		install.generation++;
 	install.extension = extension;
 	install.run_relid = relid;
 	install.view_schema = get_namespace_oid(FLOW_VIEW_SCHEMA, true);
-	schema = get_namespace_name(schema_of_extension(extension));
-	strlcpy(install.function_schema, schema ? schema : "public", NAMEDATALEN);
+	strlcpy(install.function_schema, schema, NAMEDATALEN);
 	install.home = compute_home(extension);
 	return true;
 }
 
-/* pg_extension has no system cache. */
+/* Returns its schema.  pg_extension has no system cache. */
 static Oid
-schema_of_extension(Oid extension)
+read_extension(Oid extension, bool *is_current)
 {
 	Relation	relation = table_open(ExtensionRelationId, AccessShareLock);
 	Oid			schema = InvalidOid;
@@ -115,8 +172,17 @@ schema_of_extension(Oid extension)
 	scan = systable_beginscan(relation, ExtensionOidIndexId, true, NULL, 1,
 							  &key);
 	tuple = systable_getnext(scan);
+	*is_current = false;
 	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		version = heap_getattr(tuple, Anum_pg_extension_extversion,
+										   RelationGetDescr(relation), &isnull);
+
 		schema = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+		*is_current = !isnull &&
+			strcmp(TextDatumGetCString(version), FLOW_LIBRARY_VERSION) == 0;
+	}
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
 	return schema;

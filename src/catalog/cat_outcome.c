@@ -73,7 +73,7 @@ write_outcome(const FlowOutcomeRow *row, Datum *values, bool *nulls)
 	values[5] = TimestampTzGetDatum(row->started_at);
 	nulls[5] = TIMESTAMP_IS_NOBEGIN(row->started_at);
 	values[6] = TimestampTzGetDatum(row->finished_at);
-	values[7] = Int32GetDatum(MyProcPid);
+	values[7] = Int32GetDatum(row->worker ? row->worker : MyProcPid);
 	values[8] = row->output;
 	nulls[8] = !row->has_output;
 	values[9] = row->error;

@@ -26,6 +26,7 @@ typedef struct FlowOutcomeRow
 	Datum		error;
 	bool		has_error;
 	const char *reason;
+	int32		worker;			/* process that ran it; 0: this one */
 } FlowOutcomeRow;
 
 typedef struct FlowAttemptRow

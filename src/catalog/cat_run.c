@@ -19,7 +19,14 @@
 #include "catalog/cat_run.h"
 
 /* Columns of flow_internal.run */
-#define RUN_TABLE_COLUMNS	24
+#define RUN_TABLE_COLUMNS	25
+
+/* Columns that are read by number */
+enum
+{
+	COLUMN_STATUS = 7,
+	COLUMN_EPOCH = 8
+};
 
 static FlowTable runs = {.name = "run",.columns = RUN_TABLE_COLUMNS};
 static FlowTable run_ids = {.name = "run_id_seq"};
@@ -182,7 +189,7 @@ FlowRunInsert(const FlowRunNew *run)
 	values[21] = TimestampTzGetDatum(run->created_at);
 	values[22] = values[21];
 	nulls[22] = run->status != FLOW_RUN_RUNNING;
-	nulls[23] = true;			/* finished_at */
+	nulls[23] = nulls[24] = true;	/* finished_at, origin */
 	FlowTableInsert(&runs, values, nulls, 1);
 }
 
@@ -287,6 +294,22 @@ FlowRunLock(const int64 *run_ids, int n, bool skip, FlowRunRow **rows)
 		read_run(SPI_tuptable->vals[i], &(*rows)[i]);
 	SPI_freetuptable(SPI_tuptable);
 	return (int) found;
+}
+
+FlowHold
+FlowRunHold(int64 run_id, FlowRunStatus *status, int32 *epoch)
+{
+	Datum		key[1] = {Int64GetDatum(run_id)};
+	FlowHeldRow row;
+	FlowHold	hold;
+	bool		isnull;
+
+	hold = FlowHeldRowLock(&runs, key, lengthof(key), LockWaitBlock, &row);
+	if (hold != FLOW_HOLD_TAKEN)
+		return hold;
+	*status = FlowRunStatusParse(TextDatumGetCString(FlowHeldRowDatum(&row, COLUMN_STATUS, &isnull)));
+	*epoch = DatumGetInt32(FlowHeldRowDatum(&row, COLUMN_EPOCH, &isnull));
+	return hold;
 }
 
 void

@@ -9,6 +9,7 @@
 #ifndef FLOW_CAT_RUN_H
 #define FLOW_CAT_RUN_H
 
+#include "base/held.h"
 #include "datatype/timestamp.h"
 #include "flow.h"
 #include "storage/itemptr.h"
@@ -98,6 +99,12 @@ extern bool FlowRunIsOver(int64 run_id);
  */
 extern int	FlowRunLock(const int64 *run_ids, int n, bool skip,
 						FlowRunRow **rows);
+
+/*
+ * Locks one run as it is now, waiting as lock_timeout allows.  For transactions
+ * of any isolation level, and without SQL.
+ */
+extern FlowHold FlowRunHold(int64 run_id, FlowRunStatus *status, int32 *epoch);
 
 /* Changes of a locked run; *tid becomes where the row is now. */
 extern void FlowRunEndAll(const FlowRunEnd *ends, int n);

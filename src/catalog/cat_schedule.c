@@ -16,6 +16,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "base/install.h"
 #include "base/spi.h"
 #include "catalog/cat_schedule.h"
 
@@ -36,11 +37,11 @@ static FlowStatement save = {
 	" (name, home, owner, owner_name, job_id, cron, workflow_id, input, overlap, catchup)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 	" ON CONFLICT (name) DO UPDATE"
-	" SET home = excluded.home, owner_name = excluded.owner_name,"
+	" SET home = excluded.home, owner = excluded.owner, owner_name = excluded.owner_name,"
 	" job_id = excluded.job_id, cron = excluded.cron,"
 	" workflow_id = excluded.workflow_id, input = excluded.input,"
 	" overlap = excluded.overlap, catchup = excluded.catchup"
-	" WHERE s.owner = excluded.owner",
+	" WHERE s.owner = excluded.owner OR s.home <> excluded.home",
 	.expect = SPI_OK_INSERT,
 	.nargs = 10,
 	.argtypes = {TEXTOID, INT8OID, OIDOID, TEXTOID, INT8OID, TEXTOID, INT4OID,
@@ -120,8 +121,9 @@ schedule_of_row(HeapTuple row)
 
 	schedule->name = FlowRowText(row, 1);
 	schedule->home = FlowRowInt64(row, 2);
-	schedule->owner = FlowRowOid(row, 3);
 	schedule->owner_name = FlowRowText(row, 4);
+	schedule->owner = FlowInstallLocalRole(schedule->home, FlowRowOid(row, 3),
+										   schedule->owner_name);
 	schedule->job_id = FlowRowInt64(row, 5);
 	schedule->cron = FlowRowText(row, 6);
 	schedule->workflow_id = FlowRowInt32(row, 7);

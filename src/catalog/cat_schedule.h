@@ -15,7 +15,7 @@ typedef struct FlowSchedule
 {
 	char	   *name;
 	int64		home;
-	Oid			owner;
+	Oid			owner;			/* here, whatever home the row is of */
 	char	   *owner_name;		/* as stored; may be out of date */
 	int64		job_id;			/* of cron.job */
 	char	   *cron;
@@ -42,7 +42,10 @@ typedef struct FlowSlotDecision
  */
 extern FlowSchedule *FlowScheduleLock(const char *name);
 
-/* Inserts or replaces; false if another role has one of that name. */
+/*
+ * Inserts or replaces; false if another role has one of that name.  One of
+ * another home is replaced: its owner is to be checked before, locked.
+ */
 extern bool FlowScheduleSave(const FlowSchedule *schedule);
 
 /* Deletes a schedule and the record of its slots. */

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "utils/timestamp.h"
 
@@ -148,6 +149,31 @@ static FlowStatement extension_version = {
 	" WHERE x.extname = 'flow'",
 	.expect = SPI_OK_SELECT,
 	.nargs = 0
+};
+
+/* What somebody has put on our tables, which have nothing of that */
+static FlowStatement additions = {
+	.sql = "SELECT pg_catalog.string_agg(x.what, ', ' ORDER BY x.what) FROM ("
+	" SELECT pg_catalog.format('trigger %I on %I', t.tgname, c.relname)"
+	"  FROM pg_catalog.pg_trigger t, pg_catalog.pg_class c"
+	"  WHERE c.oid = t.tgrelid AND c.relnamespace = $1 AND NOT t.tgisinternal"
+	"  AND (SELECT p.pronamespace FROM pg_catalog.pg_proc p WHERE p.oid = t.tgfoid) <> $1"
+	" UNION ALL"
+	" SELECT pg_catalog.format('rule %I on %I', w.rulename, c.relname)"
+	"  FROM pg_catalog.pg_rewrite w, pg_catalog.pg_class c"
+	"  WHERE c.oid = w.ev_class AND c.relnamespace = $1 AND c.relkind <> 'v'"
+	" UNION ALL"
+	" SELECT pg_catalog.format('row security on %I', c.relname)"
+	"  FROM pg_catalog.pg_class c"
+	"  WHERE c.relnamespace = $1 AND c.relrowsecurity"
+	" UNION ALL"
+	" SELECT pg_catalog.format('a table that inherits from %I', c.relname)"
+	"  FROM pg_catalog.pg_inherits i, pg_catalog.pg_class c"
+	"  WHERE c.oid = i.inhparent AND c.relnamespace = $1"
+	"  AND c.relkind = 'r') AS x(what)",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {OIDOID}
 };
 
 int
@@ -334,4 +360,18 @@ FlowSweepExtensionVersion(void)
 		version = FlowRowText(SPI_tuptable->vals[0], 1);
 	SPI_freetuptable(SPI_tuptable);
 	return version;
+}
+
+char *
+FlowSweepAdditions(void)
+{
+	Datum		values[] = {
+		ObjectIdGetDatum(get_namespace_oid(FLOW_TABLE_SCHEMA, false))
+	};
+	char	   *found;
+
+	(void) FlowStatementExecute(&additions, values, NULL);
+	found = FlowRowText(SPI_tuptable->vals[0], 1);
+	SPI_freetuptable(SPI_tuptable);
+	return found;
 }

@@ -79,4 +79,7 @@ extern int64 FlowSweepLastEvent(void);
 /* Version of the extension as it is installed, or NULL. */
 extern char *FlowSweepExtensionVersion(void);
 
+/* Triggers, rules and the like that others have put on our tables, or NULL. */
+extern char *FlowSweepAdditions(void);
+
 #endif							/* FLOW_CAT_SWEEP_H */

@@ -19,7 +19,23 @@
 #include "catalog/cat_task.h"
 
 /* Columns of flow_internal.task */
-#define TASK_COLUMNS	13
+#define TASK_COLUMNS	19
+
+/* ... that a new row fills; the rest are those of a step that has ended */
+#define NEW_COLUMNS		13
+
+/* Columns that are read or written by number */
+enum
+{
+	COLUMN_STATUS = 9,
+	COLUMN_ATTEMPT = 10,
+	COLUMN_ENDED = 14,
+	COLUMN_STARTED_AT,
+	COLUMN_FINISHED_AT,
+	COLUMN_WORKER,
+	COLUMN_OUTPUT,
+	COLUMN_ASKED
+};
 
 static FlowTable tasks = {.name = "task",.columns = TASK_COLUMNS};
 
@@ -31,7 +47,8 @@ static FlowTable tasks = {.name = "task",.columns = TASK_COLUMNS};
 static FlowStatement claim = {
 	.sql = "SELECT t.run_id, t.step_no, t.item_no, t.tid, t.attempt, t.attempt_base,"
 	" r.definition_id, r.workflow_id, r.epoch, r.status, r.failing, r.priority,"
-	" r.notify, r.key, COALESCE(r.slot, r.created_at), r.input"
+	" r.notify, r.key, COALESCE(r.slot, r.created_at), r.input,"
+	" t.ended, t.started_at, t.finished_at, t.worker, t.output, t.asked"
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
 	" AS k(run_id, step_no, item_no),"
 	" LATERAL (SELECT t.*, t.ctid AS tid FROM flow_internal.task t WHERE t.run_id = k.run_id"
@@ -101,7 +118,7 @@ static FlowStatement insert_missing = {
 	" workflow_id, definition_id, priority, status, attempt, attempt_base, ready_at, due_at)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
 	.expect = SPI_OK_INSERT,
-	.nargs = TASK_COLUMNS,
+	.nargs = NEW_COLUMNS,
 	.argtypes = {INT8OID, INT4OID, INT4OID, INT8OID, OIDOID, INT4OID, INT4OID, INT4OID,
 	TEXTOID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
@@ -122,8 +139,15 @@ static FlowStatement delete = {
 	.argtypes = {TIDARRAYOID}
 };
 
+static FlowStatement hold = {
+	.sql = "UPDATE flow_internal.task SET status = 'held' WHERE ctid = ANY ($1)",
+	.expect = SPI_OK_UPDATE,
+	.nargs = 1,
+	.argtypes = {TIDARRAYOID}
+};
+
 static FlowStatement lock_of = {
-	.sql = "SELECT run_id, step_no, item_no, ctid, attempt FROM flow_internal.task"
+	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, ended FROM flow_internal.task"
 	" WHERE run_id = $1 ORDER BY step_no, item_no FOR NO KEY UPDATE SKIP LOCKED",
 	.expect = SPI_OK_SELECT,
 	.nargs = 1,
@@ -131,17 +155,20 @@ static FlowStatement lock_of = {
 };
 
 static FlowStatement list_of = {
-	.sql = "SELECT run_id, step_no, item_no, ctid, attempt FROM flow_internal.task"
+	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, ended FROM flow_internal.task"
 	" WHERE run_id = $1 ORDER BY step_no, item_no",
 	.expect = SPI_OK_SELECT,
 	.nargs = 1,
 	.argtypes = {INT8OID}
 };
 
+static void execute_by_tid(FlowStatement *statement, const ItemPointerData *tids,
+						   int n);
 static void write_task(const FlowTaskNew *row, Datum *values, bool *nulls);
 static void key_arrays(const FlowStepKey *keys, int n, Datum *args);
 static void read_key(HeapTuple row, FlowStepKey *key);
 static void read_claimed(HeapTuple row, FlowTaskRow *task);
+static void read_end(HeapTuple row, FlowTaskEnd *end);
 static List *read_ready(void);
 static List *read_brief(void);
 
@@ -216,7 +243,7 @@ FlowTaskInsertMissing(const FlowTaskNew *rows, int n)
 {
 	for (int i = 0; i < n; i++)
 	{
-		Datum		values[TASK_COLUMNS];
+		Datum		values[TASK_COLUMNS] = {0};
 		bool		nulls[TASK_COLUMNS] = {false};
 
 		write_task(&rows[i], values, nulls);
@@ -241,6 +268,9 @@ write_task(const FlowTaskNew *row, Datum *values, bool *nulls)
 	values[11] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[12] = TimestampTzGetDatum(row->due_at);
 	nulls[12] = TIMESTAMP_IS_NOBEGIN(row->due_at);
+	values[COLUMN_ENDED - 1] = BoolGetDatum(false);
+	for (int column = COLUMN_STARTED_AT; column <= COLUMN_ASKED; column++)
+		nulls[column - 1] = true;
 }
 
 void
@@ -262,7 +292,19 @@ FlowTaskSleep(const FlowTaskNew *rows, int n)
 }
 
 void
+FlowTaskHoldBack(const ItemPointerData *tids, int n)
+{
+	execute_by_tid(&hold, tids, n);
+}
+
+void
 FlowTaskDelete(const ItemPointerData *tids, int n)
+{
+	execute_by_tid(&delete, tids, n);
+}
+
+static void
+execute_by_tid(FlowStatement *statement, const ItemPointerData *tids, int n)
 {
 	Datum	   *values = palloc(sizeof(Datum) * Max(n, 1));
 	Datum		args[1];
@@ -272,7 +314,48 @@ FlowTaskDelete(const ItemPointerData *tids, int n)
 	for (int i = 0; i < n; i++)
 		values[i] = PointerGetDatum(&tids[i]);
 	args[0] = FlowArray(TIDOID, values, NULL, n);
-	FlowStatementExecute(&delete, args, NULL);
+	FlowStatementExecute(statement, args, NULL);
+}
+
+FlowHold
+FlowTaskHold(const FlowStepKey *key, int32 attempt, FlowHeldRow *row)
+{
+	Datum		values[3];
+	FlowHold	hold;
+	bool		isnull;
+
+	values[0] = Int64GetDatum(key->run_id);
+	values[1] = Int32GetDatum(key->step_no);
+	values[2] = Int32GetDatum(key->item_no);
+	hold = FlowHeldRowLock(&tasks, values, lengthof(values), LockWaitSkip, row);
+	if (hold != FLOW_HOLD_TAKEN)
+		return hold;
+	if (strcmp(TextDatumGetCString(FlowHeldRowDatum(row, COLUMN_STATUS, &isnull)),
+			   FlowStepStatusName(FLOW_STEP_READY)) != 0 ||
+		DatumGetInt32(FlowHeldRowDatum(row, COLUMN_ATTEMPT, &isnull)) != attempt ||
+		DatumGetBool(FlowHeldRowDatum(row, COLUMN_ENDED, &isnull)))
+		return FLOW_HOLD_GONE;
+	return FLOW_HOLD_TAKEN;
+}
+
+void
+FlowTaskSetEnded(FlowHeldRow *row, const FlowTaskEnd *end)
+{
+	Datum		values[TASK_COLUMNS] = {0};
+	bool		nulls[TASK_COLUMNS] = {false};
+	bool		replaces[TASK_COLUMNS] = {false};
+
+	values[COLUMN_ENDED - 1] = BoolGetDatum(true);
+	values[COLUMN_STARTED_AT - 1] = TimestampTzGetDatum(end->started_at);
+	values[COLUMN_FINISHED_AT - 1] = TimestampTzGetDatum(end->finished_at);
+	values[COLUMN_WORKER - 1] = Int32GetDatum(end->worker);
+	values[COLUMN_OUTPUT - 1] = end->output;
+	nulls[COLUMN_OUTPUT - 1] = !end->has_output;
+	values[COLUMN_ASKED - 1] = end->asked;
+	nulls[COLUMN_ASKED - 1] = !end->has_asked;
+	for (int column = COLUMN_ENDED; column <= COLUMN_ASKED; column++)
+		replaces[column - 1] = true;
+	FlowHeldRowUpdate(row, values, nulls, replaces);
 }
 
 List *
@@ -338,6 +421,23 @@ read_claimed(HeapTuple row, FlowTaskRow *task)
 	task->run_key = FlowRowText(row, 14);
 	task->slot = (TimestampTz) FlowRowInt64(row, 15);
 	task->input = FlowRowDatum(row, 16, &isnull);
+	task->ended = FlowRowBool(row, 17);
+	if (task->ended)
+		read_end(row, &task->end);
+}
+
+static void
+read_end(HeapTuple row, FlowTaskEnd *end)
+{
+	bool		isnull;
+
+	end->started_at = (TimestampTz) FlowRowInt64(row, 18);
+	end->finished_at = (TimestampTz) FlowRowInt64(row, 19);
+	end->worker = FlowRowInt32(row, 20);
+	end->output = FlowRowDatum(row, 21, &isnull);
+	end->has_output = !isnull;
+	end->asked = FlowRowDatum(row, 22, &isnull);
+	end->has_asked = !isnull;
 }
 
 static List *
@@ -373,6 +473,7 @@ read_brief(void)
 		read_key(row, &task->key);
 		FlowRowTid(row, 4, &task->tid);
 		task->attempt = FlowRowInt32(row, 5);
+		task->ended = FlowRowBool(row, 6);
 		result = lappend(result, task);
 	}
 	SPI_freetuptable(SPI_tuptable);

@@ -9,10 +9,26 @@
 #ifndef FLOW_CAT_TASK_H
 #define FLOW_CAT_TASK_H
 
+#include "base/held.h"
 #include "datatype/timestamp.h"
 #include "flow.h"
 #include "nodes/pg_list.h"
 #include "storage/itemptr.h"
+
+/*
+ * What a step has come to that ran in a transaction of its own isolation
+ * level, kept in its row until it is settled
+ */
+typedef struct FlowTaskEnd
+{
+	TimestampTz started_at;
+	TimestampTz finished_at;
+	int32		worker;			/* process that ran it */
+	Datum		output;			/* jsonb */
+	bool		has_output;
+	Datum		asked;			/* jsonb: data it set, controls it called */
+	bool		has_asked;
+} FlowTaskEnd;
 
 /* A claimed step, with what is needed of its run */
 typedef struct FlowTaskRow
@@ -31,6 +47,8 @@ typedef struct FlowTaskRow
 	char	   *run_key;
 	TimestampTz slot;
 	Datum		input;
+	bool		ended;			/* it has run, and is to be settled ... */
+	FlowTaskEnd end;			/* ... as this; of claimed rows only */
 } FlowTaskRow;
 
 /* A step to be made ready, or put to sleep */
@@ -75,11 +93,25 @@ extern void FlowTaskInsertMissing(const FlowTaskNew *rows, int n);
 /* Puts locked rows to sleep until their due_at, after one more attempt. */
 extern void FlowTaskSleep(const FlowTaskNew *rows, int n);
 
+/* Holds back rows that this transaction has locked, until released. */
+extern void FlowTaskHoldBack(const ItemPointerData *tids, int n);
+
 /* Deletes rows that this transaction has locked. */
 extern void FlowTaskDelete(const ItemPointerData *tids, int n);
 
+/*
+ * Locks the row of a step that is ready, has not ended, and of which so many
+ * attempts were made; gone if it is not so any more.  For transactions of any
+ * isolation level, and without SQL.
+ */
+extern FlowHold FlowTaskHold(const FlowStepKey *key, int32 attempt,
+							 FlowHeldRow *row);
+
+/* Marks it as ended, to be settled by whoever claims it. */
+extern void FlowTaskSetEnded(FlowHeldRow *row, const FlowTaskEnd *end);
+
 /* Locks the tasks of a run that nobody else has locked: list of FlowTaskRow *,
- * of which only key, tid and attempt are set. */
+ * of which only key, tid, attempt and ended are set. */
 extern List *FlowTaskLockOf(int64 run_id);
 
 /* All tasks of a run, locked or not: list of FlowTaskRow *, as above. */

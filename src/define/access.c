@@ -113,11 +113,25 @@ FlowAccessIsMember(Oid owner)
 	return has_privs_of_role(GetUserId(), owner);
 }
 
+bool
+FlowAccessMaySee(const FlowWorkflow *workflow)
+{
+	return FlowAccessIsMember(workflow->owner) ||
+		FlowWorkflowHasGrant(workflow->id, NULL);
+}
+
+/* Who may not see the workflow does not learn whose it is. */
 void
 FlowAccessRequireMember(const FlowWorkflow *workflow)
 {
 	if (FlowAccessIsMember(workflow->owner))
 		return;
+	if (!FlowAccessMaySee(workflow))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for workflow \"%s\"", workflow->name),
+				 errdetail("The name is taken, and names are unique in the database."),
+				 errhint("Use another name.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for workflow \"%s\"", workflow->name),

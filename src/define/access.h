@@ -23,6 +23,9 @@ extern void FlowAccessRequireCreate(void);
 /* True if the current user has the privileges of that role. */
 extern bool FlowAccessIsMember(Oid owner);
 
+/* True if the current user is that too, or has any privilege on the workflow. */
+extern bool FlowAccessMaySee(const FlowWorkflow *workflow);
+
 /* Raises 42501 unless the current user is a member of the workflow's owner. */
 extern void FlowAccessRequireMember(const FlowWorkflow *workflow);
 

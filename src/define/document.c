@@ -83,7 +83,7 @@ const FlowField FlowOptionFields[FLOW_OPTION_COUNT] = {
 	[FLOW_OPT_URL] = {"url", FLOW_FIELD_TEXT, NULL, NULL, K(HTTP), LATER},
 
 	[FLOW_OPT_RESULT] = {"result", FLOW_FIELD_TEXT, "row", result_choices, K(SQL), 0},
-	[FLOW_OPT_ISOLATION] = {"isolation", FLOW_FIELD_TEXT, "read committed", isolation_choices, K(SQL), LATER},
+	[FLOW_OPT_ISOLATION] = {"isolation", FLOW_FIELD_TEXT, "read committed", isolation_choices, K(SQL), 0},
 	[FLOW_OPT_BATCH] = {"batch", FLOW_FIELD_BOOL, "true", NULL, K(SQL), 0},
 
 	[FLOW_OPT_AFTER] = {"after", FLOW_FIELD_TEXTS, "{}", NULL, ALL, 0},

@@ -9,7 +9,8 @@
  * missing.  Nothing is planned or executed.
  *
  * Each pass is one subtransaction as long as all goes well; an error ends it,
- * is noted, and the pass goes on in another one with the next step.
+ * is noted, and the pass goes on in another one with the next step.  The first
+ * has no effects, and those of the second are rolled back.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -85,7 +86,7 @@ run_pass(Pass *pass, FlowGuardBody body, int level)
 	{
 		ErrorData  *error = FlowGuardRun(FLOW_GUARD_SUBTRANSACTION, body, pass);
 
-		if (error == NULL)
+		if (error == NULL || pass->next >= pass->spec->n_steps)
 			continue;
 		if (!is_problem_of_text(error))
 			ReThrowError(error);
@@ -113,7 +114,14 @@ parse_steps(void *arg)
 	MemoryContextSwitchTo(caller);
 }
 
-/* Under the identity and the path that the steps will run with. */
+/*
+ * Under the identity and the path that the steps will run with.  The server
+ * evaluates some literals while it analyses, such as one of a domain with a
+ * CHECK, so this may run code of the owner's in the session of somebody who
+ * has more rights.  Nothing of it may stay for later, when it would run with
+ * the rights of that session: no deferred trigger can be queued, and all the
+ * pass has done is rolled back.
+ */
 static void
 resolve(Pass *pass, const FlowParseScope *scope)
 {
@@ -124,9 +132,9 @@ resolve(Pass *pass, const FlowParseScope *scope)
 
 	GetUserIdAndSecContext(&user, &sec_context);
 	pass->definition = FlowPlanCompile(pass->spec, path, pass->context);
-	if (scope->role != user)
-		SetUserIdAndSecContext(scope->role,
-							   sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	SetUserIdAndSecContext(scope->role,
+						   sec_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
 	(void) set_config_option("search_path", path, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	run_pass(pass, analyse_steps, WARNING);
@@ -134,6 +142,7 @@ resolve(Pass *pass, const FlowParseScope *scope)
 	SetUserIdAndSecContext(user, sec_context);
 }
 
+/* Ends in an error even if all is well, so that it is rolled back. */
 static void
 analyse_steps(void *arg)
 {
@@ -153,6 +162,7 @@ analyse_steps(void *arg)
 	PopActiveSnapshot();
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(scratch);
+	elog(ERROR, "nothing of the analysis of steps is kept");
 }
 
 /* What follows a utility statement may depend on it, and is left alone. */

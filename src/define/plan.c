@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/int.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -152,13 +153,18 @@ compile_step(FlowStepDef *step, const FlowStepSpec *spec)
 	const FlowValue *values = spec->values;
 	const char *sql = FlowStepText(spec, FLOW_OPT_SQL);
 	const char *result = FlowStepText(spec, FLOW_OPT_RESULT);
+	const char *isolation = FlowStepText(spec, FLOW_OPT_ISOLATION);
 
 	step->name = pstrdup(FlowStepText(spec, FLOW_OPT_NAME));
 	step->kind = spec->kind;
 	step->sql = sql ? pstrdup(sql) : NULL;
 	step->timeout = interval_usec(&values[FLOW_OPT_TIMEOUT]);
 	step->priority = values[FLOW_OPT_PRIORITY].u.integer;
-	step->batch = values[FLOW_OPT_BATCH].u.truth;
+	step->isolation = strcmp(isolation, "serializable") == 0 ? XACT_SERIALIZABLE :
+		strcmp(isolation, "repeatable read") == 0 ? XACT_REPEATABLE_READ :
+		XACT_READ_COMMITTED;
+	step->batch = values[FLOW_OPT_BATCH].u.truth &&
+		step->isolation == XACT_READ_COMMITTED;
 	step->result = strcmp(result, "rows") == 0 ? FLOW_RESULT_ROWS :
 		strcmp(result, "none") == 0 ? FLOW_RESULT_NONE : FLOW_RESULT_ROW;
 	compile_retry(&step->retry, spec);

@@ -43,6 +43,7 @@ typedef struct FlowStepDef
 	int64		timeout;		/* microseconds, 0: none */
 	int			priority;
 	FlowResultMode result;
+	int			isolation;		/* XACT_READ_COMMITTED or above */
 	bool		batch;			/* may share a transaction with other steps */
 	void	   *program;		/* engine/statement.c: its prepared statements */
 } FlowStepDef;

@@ -11,12 +11,12 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
-#include "catalog/pg_authid.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
 #include "base/install.h"
+#include "catalog/cat_release.h"
 #include "catalog/cat_workflow.h"
 #include "define/access.h"
 #include "define/check.h"
@@ -31,19 +31,19 @@ static const char *const privileges[] = {
 };
 
 static bool lock_or_insert(const char *name, FlowWorkflow *workflow);
-static void require_home(const FlowWorkflow *workflow);
+static void require_not_held(const char *name);
+static void raise_held(const char *name, const char *owner);
+static void take_restored(FlowWorkflow *workflow, int32 version);
 static void fill_search_path(FlowSpec *spec);
 static bool is_same(const FlowWorkflow *workflow, const char *search_path,
 					Jsonb *document);
 static void save_in_place(FlowWorkflow *workflow, const FlowSpec *spec,
 						  bool changed);
 static bool texts_differ(const char *a, const char *b);
-static void require_visible(const FlowWorkflow *workflow);
 static Jsonb *compose_document(const FlowWorkflow *workflow,
 							   const FlowStoredDefinition *stored);
 static void push_member(JsonbParseState **state, const char *key,
 						const char *value);
-static void drop_restored(FlowWorkflow *workflow);
 static void settle_runs(const FlowWorkflow *workflow, int32 definition_id,
 						void (*cancel) (int64 run_id));
 static void drop_version(FlowWorkflow *workflow, int32 definition_id);
@@ -113,7 +113,8 @@ lock_or_insert(const char *name, FlowWorkflow *workflow)
 	{
 		if (FlowWorkflowLock(name, workflow))
 		{
-			require_home(workflow);
+			if (workflow->home != FlowInstallRequire()->home)
+				raise_held(name, workflow->owner_name);
 			return true;
 		}
 		FlowAccessRequireOwner(GetUserId());
@@ -137,17 +138,20 @@ lock_or_insert(const char *name, FlowWorkflow *workflow)
 	return false;
 }
 
+/* One that came from another home; the owner is known by name only. */
 static void
-require_home(const FlowWorkflow *workflow)
+raise_held(const char *name, const char *owner)
 {
-	if (workflow->home != FlowInstallRequire()->home)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("workflow \"%s\" was restored from another database",
-						workflow->name),
-				 errdetail("Its runs belong to that database."),
-				 errhint("Define it under another name, or give the name free with: SELECT flow_drop(%s)",
-						 quote_literal_cstr(workflow->name))));
+	bool		gone = !OidIsValid(get_role_oid(owner, true));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("workflow \"%s\" was restored from another database", name),
+			 errdetail(gone ? "It is held, and its owner \"%s\" does not exist here." :
+					   "It is held, with its runs; it belongs to role \"%s\".", owner),
+			 errhint("%sRelease it with SELECT flow_release_all(), or give its name free with SELECT flow_drop(%s).",
+					 gone ? "Create that role first.  " : "",
+					 quote_literal_cstr(name))));
 }
 
 static bool
@@ -191,7 +195,6 @@ FlowWorkflowDocument(const char *name, int32 version)
 
 	FlowAccessRequireRead();
 	FlowWorkflowRequire(name, &workflow);
-	require_visible(&workflow);
 	id = version == 0 ? workflow.definition_id :
 		FlowDefinitionOfVersion(workflow.id, version);
 	if (id == 0 || !FlowDefinitionLoad(id, &stored))
@@ -204,30 +207,33 @@ FlowWorkflowDocument(const char *name, int32 version)
 	return compose_document(&workflow, &stored);
 }
 
+/* One that the caller may not see does not exist for it. */
 void
 FlowWorkflowRequire(const char *name, FlowWorkflow *workflow)
 {
 	if (!FlowWorkflowLoad(name, workflow))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("workflow \"%s\" does not exist", name),
-				 errdetail("There is no workflow of that name in this database."),
-				 errhint("Look at flow.workflow for the workflows you may see, or use flow_define().")));
-}
-
-static void
-require_visible(const FlowWorkflow *workflow)
-{
-	if (FlowAccessIsMember(workflow->owner) ||
-		FlowWorkflowHasGrant(workflow->id, NULL))
+		require_not_held(name);
+	else if (FlowAccessMaySee(workflow))
 		return;
 	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for workflow \"%s\"", workflow->name),
-			 errdetail("It belongs to role \"%s\".", workflow->owner_name),
-			 errhint("Ask a member of that role for: SELECT flow_grant(%s, %s)",
-					 quote_literal_cstr(workflow->name),
-					 quote_literal_cstr(GetUserNameFromId(GetUserId(), false)))));
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("workflow \"%s\" does not exist", name),
+			 errdetail("There is no such workflow, or you have no privilege on it."),
+			 errhint("Look at flow.workflow for the workflows you may see, or use flow_define().")));
+}
+
+/* Only its owner is told of a workflow that came from another home. */
+static void
+require_not_held(const char *name)
+{
+	char	   *owner = FlowReleaseHeldOwner(name);
+	Oid			role;
+
+	if (owner == NULL)
+		return;
+	role = get_role_oid(owner, true);
+	if (superuser() || (OidIsValid(role) && FlowAccessIsMember(role)))
+		raise_held(name, owner);
 }
 
 static Jsonb *
@@ -267,7 +273,6 @@ FlowWorkflowCheck(const char *name, FlowProblems *problems)
 
 	FlowAccessRequireRead();
 	FlowWorkflowRequire(name, &workflow);
-	require_visible(&workflow);
 	spec = FlowSpecFromDocument(FlowWorkflowDocument(name, 0), problems);
 	FlowCheckSpec(spec, problems);
 
@@ -296,9 +301,7 @@ FlowWorkflowIsVisible(const char *name)
 {
 	FlowWorkflow workflow;
 
-	return FlowWorkflowLoad(name, &workflow) &&
-		(FlowAccessIsMember(workflow.owner) ||
-		 FlowWorkflowHasGrant(workflow.id, NULL));
+	return FlowWorkflowLoad(name, &workflow) && FlowAccessMaySee(&workflow);
 }
 
 bool
@@ -309,13 +312,12 @@ FlowWorkflowDrop(const char *name, int32 version, bool force,
 	int32		definition_id = 0;
 
 	FlowAccessRequireUse();
+	if (FlowWorkflowLoad(name, &workflow) && !FlowAccessMaySee(&workflow))
+		return false;
 	if (!FlowWorkflowLock(name, &workflow))
 		return false;
 	if (workflow.home != FlowInstallRequire()->home)
-	{
-		drop_restored(&workflow);
-		return true;
-	}
+		take_restored(&workflow, version);
 	FlowAccessRequireMember(&workflow);
 	if (version != 0)
 	{
@@ -332,17 +334,25 @@ FlowWorkflowDrop(const char *name, int32 version, bool force,
 }
 
 /*
- * A workflow that was restored from elsewhere only stands in the way of its
- * name: its runs are inert, and its owner is known by name, not by number.
+ * Makes a workflow of another home one of this home, with its runs, just to be
+ * dropped: they are cancelled then, or in the way of it.
  */
 static void
-drop_restored(FlowWorkflow *workflow)
+take_restored(FlowWorkflow *workflow, int32 version)
 {
-	workflow->owner = get_role_oid(workflow->owner_name, true);
-	if (!OidIsValid(workflow->owner))
-		workflow->owner = BOOTSTRAP_SUPERUSERID;
+	FlowReleaseScope scope = {
+		.caller = GetUserId(),
+		.workflow_id = workflow->id,
+		.stand_in = FlowInstallRequire()->owner
+	};
+	FlowReleased done;
+
+	if (version != 0)
+		raise_held(workflow->name, workflow->owner_name);
+	workflow->owner = FlowInstallLocalRole(workflow->home, workflow->owner,
+										   workflow->owner_name);
 	FlowAccessRequireMember(workflow);
-	FlowWorkflowMarkDropped(workflow->id);
+	FlowReleaseRows(&scope, &done);
 }
 
 /* definition_id 0: the runs of all versions. */

@@ -18,7 +18,10 @@
  */
 extern int32 FlowWorkflowDefine(FlowSpec *spec);
 
-/* Loads the workflow of that name; raises 42704 if there is none. */
+/*
+ * Loads the workflow of that name; raises 42704 if there is none, or none that
+ * the current user may see.
+ */
 extern void FlowWorkflowRequire(const char *name, FlowWorkflow *workflow);
 
 /* Version 0 is the newest. */

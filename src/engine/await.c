@@ -26,7 +26,7 @@
 #include "shmem/wake.h"
 
 /* Milliseconds after which a vanished client is noticed */
-#define CHECK_CLIENT_AFTER	10000
+#define CHECK_CLIENT_AFTER	5000
 
 static void require_waitable(int64 run_id);
 static void refuse(int64 run_id, const char *detail);
@@ -39,6 +39,7 @@ void
 FlowAwait(int64 run_id, TimestampTz until)
 {
 	ConditionVariable *waiters = FlowWaitersOf(run_id);
+	TimestampTz checked_at = GetCurrentTimestamp();
 
 	if (FlowContextItem() != NULL)
 		ereport(ERROR,
@@ -54,6 +55,12 @@ FlowAwait(int64 run_id, TimestampTz until)
 	{
 		sleep_until(waiters, until);
 		CHECK_FOR_INTERRUPTS();
+		if (TimestampDifferenceExceeds(checked_at, GetCurrentTimestamp(),
+									   CHECK_CLIENT_AFTER))
+		{
+			check_client();
+			checked_at = GetCurrentTimestamp();
+		}
 	}
 	if (waiters != NULL)
 		ConditionVariableCancelSleep();
@@ -114,7 +121,10 @@ is_over(int64 run_id)
 	return over;
 }
 
-/* Without the library preloaded there is nothing to sleep on but the clock. */
+/*
+ * Without the library preloaded there is nothing to sleep on but the clock.
+ * The ends of other runs may wake us all the time.
+ */
 static void
 sleep_until(ConditionVariable *waiters, TimestampTz until)
 {
@@ -124,10 +134,7 @@ sleep_until(ConditionVariable *waiters, TimestampTz until)
 		timeout = Min(timeout, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until));
 	timeout = Max(timeout, 1);
 	if (waiters != NULL)
-	{
-		if (ConditionVariableTimedSleep(waiters, timeout, FlowWaitEvent("FlowAwait")))
-			check_client();
-	}
+		(void) ConditionVariableTimedSleep(waiters, timeout, FlowWaitEvent("FlowAwait"));
 	else
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

@@ -26,17 +26,26 @@
 #include "engine/context.h"
 #include "engine/execute.h"
 #include "engine/flush.h"
+#include "engine/isolated.h"
 #include "engine/ready.h"
 #include "engine/redo.h"
 #include "engine/retry.h"
 #include "engine/session.h"
+#include "engine/suspect.h"
 #include "engine/watch.h"
 #include "guc.h"
+#include "shmem/aside.h"
 #include "shmem/average.h"
+#include "shmem/database.h"
+#include "shmem/recorder.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 
 static void stand_back(FlowBatch *batch);
 static void forget_cancel(FlowBatch *batch);
+static ErrorData *try_plan(FlowBatch *batch);
+static ErrorData *attempt(FlowBatch *batch, FlowGuardScope scope,
+						  FlowGuardBody body);
 static void reset_try(FlowBatch *batch);
 static void do_try(void *arg);
 static void run_items(FlowBatch *batch);
@@ -67,7 +76,13 @@ FlowBatchDo(FlowBatch *batch, FlowPlan *plan)
 		plans = list_delete_first(plans);
 		if (batch->plan->repeats > 1)
 			stand_back(batch);
-		error = FlowBatchTry(batch);
+		error = try_plan(batch);
+		if (error == NULL && batch->isolated != NULL)
+		{
+			error = attempt(batch, FlowIsolatedScope(batch), FlowIsolatedRun);
+			if (error != NULL)
+				FlowIsolatedCharge(batch, error);
+		}
 		if (error != NULL)
 		{
 			/* counted in the flush; then the commit failed */
@@ -75,6 +90,8 @@ FlowBatchDo(FlowBatch *batch, FlowPlan *plan)
 			batch->n_settled = n_settled;
 			plans = FlowRedoPlans(batch, error, plans);
 		}
+		else
+			plans = FlowSuspectPlans(batch, FlowIsolatedPlans(batch, plans));
 		if (plans != NIL && batch->release != NULL)
 			batch->release(batch);
 		MemoryContextDelete(batch->context);
@@ -111,13 +128,27 @@ forget_cancel(FlowBatch *batch)
 		QueryCancelPending = false;
 }
 
-ErrorData *
-FlowBatchTry(FlowBatch *batch)
+/*
+ * One try of the plan: claims its steps, runs them, flushes, commits.  Returns
+ * NULL, or what went wrong, after which nothing of it has happened; what the
+ * batch knows stays until the next try.
+ */
+static ErrorData *
+try_plan(FlowBatch *batch)
+{
+	reset_try(batch);
+	return attempt(batch, batch->scope, do_try);
+}
+
+/* Whatever becomes of it, the session is clean after it. */
+static ErrorData *
+attempt(FlowBatch *batch, FlowGuardScope scope, FlowGuardBody body)
 {
 	ErrorData  *error;
 
-	reset_try(batch);
-	error = FlowGuardRun(batch->scope, do_try, batch);
+	FlowRecorderBegin();
+	error = FlowGuardRun(scope, body, batch);
+	FlowRecorderEnd(error == NULL && batch->n_settled > 0);
 	if (error != NULL)
 	{
 		FlowContextEnter(NULL, NULL);
@@ -139,6 +170,7 @@ reset_try(FlowBatch *batch)
 	batch->inlined = NIL;
 	batch->controls = NIL;
 	batch->current = NULL;
+	batch->isolated = NULL;
 	batch->n_claimed = 0;
 	batch->n_executed = 0;
 	batch->ends = false;
@@ -146,6 +178,7 @@ reset_try(FlowBatch *batch)
 	batch->began = GetCurrentTimestamp();
 	batch->verdict = FLOW_VERDICT_ERROR;
 	batch->blocked = NIL;
+	batch->apart = NIL;
 }
 
 static void
@@ -156,13 +189,17 @@ do_try(void *arg)
 
 	MemoryContextSwitchTo(batch->context);
 	batch->cancel_generation = FlowSlotCancelGeneration();
+	if (batch->plan->failure != NULL)
+		FLOW_TEST_POINT("record-begin");
 	FlowClaimKeys(batch);
+	FlowSuspectSort(batch);
 	if (batch->plan->failure != NULL)
 		record_failure(batch);
 	else
 		run_items(batch);
 	AtEOXact_GUC(false, nest);
-	FlowFlush(batch);
+	if (!FlowIsolatedPrepare(batch))
+		FlowFlush(batch);
 }
 
 static void
@@ -196,7 +233,8 @@ next_item(FlowBatch *batch, int *next)
 	{
 		FlowItem   *item = list_nth(batch->items, (*next)++);
 
-		if (item->step == NULL || item->status != FLOW_STEP_READY)
+		if (item->step == NULL || item->status != FLOW_STEP_READY ||
+			item->apart || FlowIsolatedIs(item))
 			continue;
 		if (item->step->batch || batch->n_executed == 0)
 			return item;
@@ -264,13 +302,20 @@ may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step, bool hides)
 {
 	FlowAverage average;
 
-	if (!step->batch || is_excluded(batch->plan, run->id, step->no))
+	if (!step->batch || is_excluded(batch->plan, run->id, step->no) ||
+		FlowSuspectIs(batch, run->id, step->no))
 		return false;
 	if (batch->scope == FLOW_GUARD_SUBTRANSACTION)
 		return true;
+	if (FlowAsideIsClosed(batch->lane, run->definition->id, step->no))
+		return false;
 	average = FlowAverageGet(run->definition->id, step->no);
 	if (average.runs == 0)
-		return !hides;
+		return !hides && !FlowDatabaseIsPromoted(MyDatabaseId);
+	if (FlowAverageTakesTurns(average) && !batch->in_turn)
+		batch->in_turn = FlowQueueTakeTurn(batch->lane);
+	if (FlowAverageTakesTurns(average) && !batch->in_turn)
+		return false;
 	return average.usec <= FlowBatchTime * 1000.0;
 }
 
@@ -294,6 +339,7 @@ static bool
 is_full(FlowBatch *batch, const FlowItem *item)
 {
 	const FlowPlan *plan = batch->plan;
+	FlowAverage average;
 
 	if (plan->alone || batch->ends || !item->step->batch ||
 		batch->n_executed >= plan->max_steps)
@@ -302,7 +348,8 @@ is_full(FlowBatch *batch, const FlowItem *item)
 		return false;
 	if (item->finished_at - batch->began >= (int64) FlowBatchTime * 1000)
 		return true;
-	return FlowAverageGet(item->run->definition->id, item->step->no).penalty > 0;
+	average = FlowAverageGet(item->run->definition->id, item->step->no);
+	return average.penalty > 0 && !(batch->in_turn && FlowAverageTakesTurns(average));
 }
 
 /*
@@ -320,7 +367,7 @@ record_failure(FlowBatch *batch)
 		FlowItem   *item = lfirst(cell);
 
 		if (item->step == NULL || FlowRunStatusIsFinal(item->run->status) ||
-			item->attempt != plan->failed_attempt)
+			item->attempt != plan->failed_attempt || item->ended)
 			continue;
 		item->failure = plan->failure;
 		item->started_at = plan->failed_start;

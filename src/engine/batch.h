@@ -2,8 +2,7 @@
  * batch.h
  *	  Steps that share one transaction, and what became of them.
  *
- * What a batch decided is these structs: filled by claim.c and execute.c,
- * read by flush.c.
+ * What it decided is these structs, made in claim.c, read in flush.c.
  *-------------------------------------------------------------------------
  */
 #ifndef FLOW_BATCH_H
@@ -28,35 +27,6 @@ typedef struct FlowFailure
 	char	   *context;
 } FlowFailure;
 
-/* What a control function called inside a step has asked for */
-typedef enum FlowControlVerb
-{
-	FLOW_CONTROL_PAUSE,
-	FLOW_CONTROL_RESUME,
-	FLOW_CONTROL_CANCEL,
-	FLOW_CONTROL_RETRY
-} FlowControlVerb;
-
-typedef struct FlowControl
-{
-	FlowControlVerb verb;
-	int64		run_id;
-	char	   *reason;
-	char	   *step;			/* retry: this one only; NULL: all */
-	Oid			by;				/* who asked; invalid: the engine */
-	int			level;			/* of the (sub)transaction it was asked in */
-	FlowStepKey asked_in;		/* the step that asked */
-} FlowControl;
-
-/* A value of flow_set, not yet written */
-typedef struct FlowDatum
-{
-	char	   *key;
-	Datum		value;			/* jsonb */
-	bool		isnull;			/* remove it */
-	int			level;			/* of the (sub)transaction it was set in */
-} FlowDatum;
-
 /* A run as this batch sees it */
 typedef struct FlowRunRef
 {
@@ -73,8 +43,7 @@ typedef struct FlowRunRef
 	TimestampTz slot;
 	Datum		input;			/* jsonb */
 
-	bool		whole;			/* no step had ended before this batch, and
-								 * none can end outside it */
+	bool		whole;			/* no step ended before it, nor can outside */
 	bool		ended_known;	/* the table had no end of a step that is not
 								 * in "ended" */
 	uint8	   *ended;			/* by step number: FlowStepStatus of those
@@ -83,7 +52,7 @@ typedef struct FlowRunRef
 	struct FlowItem **items;	/* by step number: those of this batch */
 	Datum	   *outputs;		/* by step number: outputs read so far */
 	uint8	   *outputs_state;	/* 0 not read, 1 value, 2 null */
-	List	   *data;			/* of FlowDatum */
+	List	   *data;			/* of FlowDatum: set by this batch */
 
 	/* the flush's */
 	bool		locked;
@@ -101,9 +70,13 @@ typedef struct FlowItem
 								 * locked */
 	ItemPointerData tid;
 	int32		attempt;		/* number of this attempt, from 1 */
-	int32		attempt_base;	/* attempts that do not count: before a retry
-								 * by hand */
+	int32		attempt_base;	/* attempts before a retry by hand */
 	bool		executed;		/* its SQL has run in this transaction */
+	bool		apart;			/* under suspicion: not to be run along with
+								 * others */
+	bool		ended;			/* ... has run in an earlier one, and is
+								 * committed (isolated.c) */
+	int32		worker;			/* ... by this process */
 	FlowStepStatus status;		/* ready: not run; completed, failed,
 								 * sleeping, cancelled, skipped */
 	TimestampTz started_at;
@@ -122,7 +95,8 @@ typedef enum FlowVerdict
 	FLOW_VERDICT_AGAIN,			/* nobody's fault: the same again */
 	FLOW_VERDICT_OVERRUN,		/* a step took too long for a shared batch */
 	FLOW_VERDICT_DROPPED,		/* a run was cancelled while its steps ran */
-	FLOW_VERDICT_BLOCKED		/* somebody holds a run */
+	FLOW_VERDICT_BLOCKED,		/* somebody holds a run */
+	FLOW_VERDICT_BEHIND_LOCK	/* a step waited for somebody's lock */
 } FlowVerdict;
 
 /* What a batch is to do; kept over the tries of one taking */
@@ -133,6 +107,8 @@ typedef struct FlowPlan
 	List	   *excluded;		/* of FlowStepKey *: not to be run inline */
 	int			max_steps;
 	bool		alone;			/* one step, then commit */
+	bool		careful;		/* noted on disk before it runs */
+	bool		tried;			/* one of those set aside behind a lock */
 	int			repeats;		/* times this was done again at once */
 	FlowFailure *failure;		/* record this of the only key, run nothing */
 	int			failed_attempt; /* ... if that is still its attempt */
@@ -146,6 +122,7 @@ typedef struct FlowBatch
 	FlowGuardScope scope;		/* a worker's transaction, or part of a
 								 * client's */
 	int			lane;			/* a worker's */
+	bool		in_turn;		/* it runs what takes turns (queue.h) */
 	void		(*release) (struct FlowBatch *batch);	/* before more is done */
 	FlowPlan   *plan;
 	MemoryContext plan_context; /* outlives the transaction */
@@ -156,7 +133,10 @@ typedef struct FlowBatch
 	List	   *items;			/* of FlowItem, claimed or inline, in order */
 	List	   *inlined;		/* of FlowItem: may run next; the latest first */
 	List	   *controls;		/* of FlowControl */
+	List	   *suspects;		/* of FlowCrashRow: steps of its runs */
+	List	   *suspect_steps;	/* of FlowCrashCount: of its definitions */
 	FlowItem   *current;		/* being executed */
+	FlowItem   *isolated;		/* is to run at its own isolation level */
 	int			n_claimed;
 	int			n_executed;
 	bool		ends;			/* commit after this step */
@@ -167,20 +147,16 @@ typedef struct FlowBatch
 	/* kept when the transaction is given up; in plan_context */
 	FlowVerdict verdict;
 	List	   *blocked;		/* of int64 *: runs that somebody holds */
+	List	   *apart;			/* of FlowStepKey *: to be run with care */
 	List	   *unclaimed;		/* of FlowReady *: ready, but locked */
 	List	   *held;			/* of FlowHeld * (park.h) */
 	List	   *unrecorded;		/* of FlowReady *, and nothing helped */
 	List	   *left;			/* of FlowReady *: claimed, and not run */
+	List	   *passed;			/* of FlowStepKey *: not to be run by a client */
 	int			n_left;			/* all of those, given back or not */
 	int			n_done;			/* attempts that were recorded */
 	int			n_settled;		/* the same, and tasks ended otherwise */
 } FlowBatch;
-
-/*
- * One try of the plan: claims, runs, flushes, commits.  Returns NULL, or what went
- * wrong; then nothing has happened, and what the batch knows stays till the next.
- */
-extern struct ErrorData *FlowBatchTry(FlowBatch *batch);
 
 /*
  * Does the plan, what fails in smaller pieces, until each step is recorded or in

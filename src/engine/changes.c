@@ -23,6 +23,7 @@ FlowChangesInit(FlowChanges *changes)
 	init_rows(&changes->outcomes, sizeof(FlowOutcomeRow));
 	init_rows(&changes->attempts, sizeof(FlowAttemptRow));
 	init_rows(&changes->deletes, sizeof(ItemPointerData));
+	init_rows(&changes->holds, sizeof(ItemPointerData));
 	init_rows(&changes->sleeps, sizeof(FlowTaskNew));
 	init_rows(&changes->inserts, sizeof(FlowTaskNew));
 	init_rows(&changes->missing, sizeof(FlowTaskNew));
@@ -56,6 +57,7 @@ void
 FlowChangesWrite(FlowChanges *changes)
 {
 	FlowTaskDelete((ItemPointerData *) changes->deletes.rows, changes->deletes.n);
+	FlowTaskHoldBack((ItemPointerData *) changes->holds.rows, changes->holds.n);
 	FlowOutcomeInsert((FlowOutcomeRow *) changes->outcomes.rows,
 					  changes->outcomes.n);
 	FlowAttemptInsert((FlowAttemptRow *) changes->attempts.rows,

@@ -25,6 +25,7 @@ typedef struct FlowChanges
 	FlowRows	outcomes;		/* FlowOutcomeRow */
 	FlowRows	attempts;		/* FlowAttemptRow */
 	FlowRows	deletes;		/* ItemPointerData: tasks locked by us */
+	FlowRows	holds;			/* ItemPointerData: tasks locked by us */
 	FlowRows	sleeps;			/* FlowTaskNew */
 	FlowRows	inserts;		/* FlowTaskNew */
 	FlowRows	missing;		/* FlowTaskNew: may be there already */

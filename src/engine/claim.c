@@ -14,9 +14,12 @@
 #include "utils/memutils.h"
 
 #include "base/identity.h"
+#include "base/install.h"
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_task.h"
 #include "engine/claim.h"
+#include "engine/isolated.h"
+#include "shmem/testpoint.h"
 
 static void add_item(FlowBatch *batch, const FlowTaskRow *row);
 static FlowRunRef *run_of(FlowBatch *batch, const FlowTaskRow *row);
@@ -31,17 +34,24 @@ void
 FlowClaimKeys(FlowBatch *batch)
 {
 	FlowPlan   *plan = batch->plan;
+	const FlowInstall *install;
 	FlowIdentity identity;
 	Oid			owner = GetUserId();
 	FlowTaskRow *rows;
 	ListCell   *cell;
 	int			n;
 
+	FLOW_TEST_POINT("claim-begin");
+	install = FlowInstallGet();
+	if (install == NULL || !install->is_current)
+		return;					/* dropped since they were queued, or not ours
+								 * to run; the worker ends */
 	FlowIdentityRaise(&identity);
 	n = FlowTaskClaim(plan->keys, plan->n_keys, owner, &rows);
 	if (n < plan->n_keys)
 		note_unclaimed(batch, owner, rows, n);
 	FlowIdentityRestore(&identity);
+	FLOW_TEST_POINT("claim-end");
 	for (int i = 0; i < n; i++)
 		add_item(batch, &rows[i]);
 	foreach(cell, batch->runs)
@@ -55,7 +65,8 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	FlowRunRef *run;
 
 	if (batch->plan->failure == NULL &&
-		(row->run_status == FLOW_RUN_PAUSED || row->run_status == FLOW_RUN_HELD))
+		((row->run_status == FLOW_RUN_PAUSED && !row->ended) ||
+		 row->run_status == FLOW_RUN_HELD))
 		return;					/* resuming it makes the step known again */
 	if (row->run_status == FLOW_RUN_PENDING &&
 		row->key.step_no != FLOW_STEP_RUN)
@@ -74,7 +85,9 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	{
 		item->step = &run->definition->steps[row->key.step_no - 1];
 		run->items[row->key.step_no] = item;
-		if (run->failing || FlowRunStatusIsFinal(run->status))
+		if (row->ended)
+			FlowIsolatedRecall(batch, item, &row->end);
+		else if (run->failing || FlowRunStatusIsFinal(run->status))
 			item->status = FLOW_STEP_CANCELLED;
 		if (item->status == FLOW_STEP_CANCELLED &&
 			memcmp(&item->key, &batch->plan->interrupted, sizeof(FlowStepKey)) == 0)

@@ -24,6 +24,7 @@
 #include "catalog/cat_outcome.h"
 #include "define/names.h"
 #include "engine/context.h"
+#include "engine/control.h"
 
 static FlowBatch *current_batch = NULL;
 static FlowItem *current_item = NULL;
@@ -146,7 +147,7 @@ FlowContextOutput(FlowRunRef *run, int step_no, bool *isnull)
 {
 	FlowItem   *maker = run->items[step_no];
 
-	if (maker != NULL && maker->executed)
+	if (maker != NULL && (maker->executed || maker->ended))
 	{
 		*isnull = !maker->has_output;
 		return maker->output;

@@ -9,6 +9,15 @@
 #include "engine/batch.h"
 #include "nodes/params.h"
 
+/* A value of flow_set, not yet written */
+typedef struct FlowDatum
+{
+	char	   *key;
+	Datum		value;			/* jsonb */
+	bool		isnull;			/* remove it */
+	int			level;			/* of the (sub)transaction it was set in */
+} FlowDatum;
+
 /* Registers a callback for subtransactions.  From _PG_init. */
 extern void FlowContextInit(void);
 

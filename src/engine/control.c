@@ -19,6 +19,9 @@
 #include "utils/timestamp.h"
 
 #include "base/identity.h"
+#include "catalog/cat_crash.h"
+#include "catalog/cat_look.h"
+#include "catalog/cat_release.h"
 #include "define/access.h"
 #include "engine/changes.h"
 #include "engine/context.h"
@@ -26,6 +29,7 @@
 #include "engine/ready.h"
 #include "engine/run.h"
 #include "error.h"
+#include "shmem/testpoint.h"
 #include "shmem/wake.h"
 
 /* What each verb makes of a run */
@@ -44,6 +48,7 @@ static const Verb verbs[] = {
 };
 
 static void load_run(int64 run_id, FlowRunRow *run);
+static void raise_held(int64 run_id);
 static void require_right(const FlowRunRow *run, FlowControlVerb verb);
 static bool is_there(const FlowRunRow *run, FlowControlVerb verb);
 static bool is_legal(const FlowRunRow *run, FlowControlVerb verb);
@@ -119,11 +124,25 @@ load_run(int64 run_id, FlowRunRow *run)
 				  FlowAccessIsMember(run->started_by) ||
 				  FlowWorkflowHasGrant(run->workflow_id, "operate")))
 		return;
+	if (!found && FlowReleaseIsHeld(run_id))
+		raise_held(run_id);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("run " INT64_FORMAT " does not exist", run_id),
 			 errdetail("There is no such run, or you have no privilege on it."),
 			 errhint("Look at flow.run for the runs you may see.")));
+}
+
+/* For whoever may see it; for others it does not exist. */
+static void
+raise_held(int64 run_id)
+{
+	FlowLookRequireRun(run_id);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("run " INT64_FORMAT " was restored from another database", run_id),
+			 errdetail("It is held until it is released."),
+			 errhint("Use: SELECT flow_release_all()")));
 }
 
 /* Who started a run may cancel it. */
@@ -246,6 +265,7 @@ FlowControlApply(const FlowControl *control, bool lenient)
 
 	if (FlowRunLock(&control->run_id, 1, false, &run) == 0)
 		return false;
+	FLOW_TEST_POINT("control-locked");
 	if (is_there(run, control->verb))
 		return false;
 	if (lenient && !is_legal(run, control->verb))
@@ -339,7 +359,10 @@ cancel_run(const FlowRunRow *run, const char *reason)
 	FlowWakeNoteEnded(run->id);
 }
 
-/* Steps that are running right now are left to their worker. */
+/*
+ * Steps that are running right now are left to their worker; so are those that
+ * have ended with a commit of their own, whose outcome is known already.
+ */
 static void
 cancel_tasks(const FlowRunRow *run, FlowChanges *changes, FlowOutcomeRow *rest)
 {
@@ -351,6 +374,8 @@ cancel_tasks(const FlowRunRow *run, FlowChanges *changes, FlowOutcomeRow *rest)
 	{
 		FlowTaskRow *task = lfirst(cell);
 
+		if (task->ended)
+			continue;
 		FlowRowsAdd(&changes->deletes, &task->tid);
 		rest[task->key.step_no].key.run_id = run->id;
 		rest[task->key.step_no].attempt = task->attempt;
@@ -368,6 +393,7 @@ retry_run(const FlowRunRow *run, const char *step)
 	FlowChangesInit(&changes);
 	forget_ends(run, only, &changes);
 	add_task(run, FLOW_STEP_RUN, 0, &changes);
+	FlowCrashClose(run->id, 0, 0);
 	FlowRunSetRetried(run->id);
 	FlowChangesWrite(&changes);
 	announce_tasks(run);

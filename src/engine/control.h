@@ -8,6 +8,26 @@
 
 #include "engine/batch.h"
 
+/* What a control function called inside a step has asked for */
+typedef enum FlowControlVerb
+{
+	FLOW_CONTROL_PAUSE,
+	FLOW_CONTROL_RESUME,
+	FLOW_CONTROL_CANCEL,
+	FLOW_CONTROL_RETRY
+} FlowControlVerb;
+
+typedef struct FlowControl
+{
+	FlowControlVerb verb;
+	int64		run_id;
+	char	   *reason;
+	char	   *step;			/* retry: this one only; NULL: all */
+	Oid			by;				/* who asked; invalid: the engine */
+	int			level;			/* of the (sub)transaction it was asked in */
+	FlowStepKey asked_in;		/* the step that asked */
+} FlowControl;
+
 /*
  * What a control function called by a client or inside a step does: checks
  * the caller's right, and then does it in the caller's transaction; inside a

@@ -12,9 +12,11 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "base/identity.h"
+#include "base/install.h"
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"
 #include "define/access.h"
@@ -27,7 +29,10 @@
 static void require_enabled(void);
 static void require_run(int64 run_id);
 static List *select_ready(int64 run_id, int limit, bool skip_time);
-static int	run_batch(List *ready, int max_steps, bool *stuck);
+static HTAB *make_passed(void);
+static void note_passed(HTAB *passed, List *keys);
+static List *leave_out(List *ready, HTAB *passed);
+static void run_batch(FlowBatch *batch, List *ready, int max_steps);
 
 int
 FlowDrain(int64 run_id, int max_steps, bool skip_time)
@@ -35,6 +40,7 @@ FlowDrain(int64 run_id, int max_steps, bool skip_time)
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext scratch = AllocSetContextCreate(caller, "flow drain",
 												  ALLOCSET_DEFAULT_SIZES);
+	HTAB	   *passed = make_passed();
 	int			done = 0;
 
 	FlowAccessRequireUse();
@@ -51,6 +57,7 @@ FlowDrain(int64 run_id, int max_steps, bool skip_time)
 				 errdetail("With one snapshot it could not see which other steps have ended meanwhile."),
 				 errhint("Use BEGIN ISOLATION LEVEL READ COMMITTED.")));
 	require_enabled();
+	(void) FlowInstallRequireCurrent();
 	if (run_id != 0)
 		require_run(run_id);
 
@@ -58,23 +65,28 @@ FlowDrain(int64 run_id, int max_steps, bool skip_time)
 	for (;;)
 	{
 		int			room = FLOW_BATCH_MAX_STEPS;
-		List	   *ready;
-		bool		stuck;
+		List	   *ready = NIL;
+		FlowBatch	batch;
 
 		CHECK_FOR_INTERRUPTS();
 		if (max_steps > 0)
 			room = Min(room, max_steps - done);
 		MemoryContextReset(scratch);
 		MemoryContextSwitchTo(scratch);
-		ready = room > 0 ? select_ready(run_id, room, skip_time) : NIL;
+		if (room > 0)
+			ready = leave_out(select_ready(run_id, room + (int) hash_get_num_entries(passed),
+										   skip_time), passed);
 		if (ready == NIL)
 			break;
-		done += run_batch(ready, room, &stuck);
-		if (stuck)
+		run_batch(&batch, ready, room);
+		done += batch.n_done;
+		note_passed(passed, batch.passed);
+		if (batch.n_settled == 0 && batch.passed == NIL)
 			break;				/* locked by others, or held by a client */
 	}
 	FlowSlotDetach();
 	MemoryContextSwitchTo(caller);
+	hash_destroy(passed);
 	MemoryContextDelete(scratch);
 	return done;
 }
@@ -137,11 +149,47 @@ select_ready(int64 run_id, int limit, bool skip_time)
 	return ready;
 }
 
-static int
-run_batch(List *ready, int max_steps, bool *stuck)
+/*
+ * Steps that only a worker can run, since they need a transaction of their own
+ * isolation level: once met, they are not looked at again.
+ */
+static HTAB *
+make_passed(void)
+{
+	HASHCTL		info = {
+		.keysize = sizeof(FlowStepKey),
+		.entrysize = sizeof(FlowStepKey),
+		.hcxt = CurrentMemoryContext
+	};
+
+	return hash_create("flow drain passed", 16, &info,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+static void
+note_passed(HTAB *passed, List *keys)
+{
+	ListCell   *cell;
+
+	foreach(cell, keys)
+		(void) hash_search(passed, lfirst(cell), HASH_ENTER, NULL);
+}
+
+static List *
+leave_out(List *ready, HTAB *passed)
+{
+	ListCell   *cell;
+
+	foreach(cell, ready)
+		if (hash_search(passed, &((FlowReady *) lfirst(cell))->key, HASH_FIND, NULL))
+		ready = foreach_delete_current(ready, cell);
+	return ready;
+}
+
+static void
+run_batch(FlowBatch *batch, List *ready, int max_steps)
 {
 	FlowPlan   *plan = palloc0(sizeof(FlowPlan));
-	FlowBatch	batch;
 	ListCell   *cell;
 
 	plan->keys = palloc(sizeof(FlowStepKey) * list_length(ready));
@@ -149,10 +197,8 @@ run_batch(List *ready, int max_steps, bool *stuck)
 	foreach(cell, ready)
 		plan->keys[plan->n_keys++] = ((FlowReady *) lfirst(cell))->key;
 
-	memset(&batch, 0, sizeof(batch));
-	batch.scope = FLOW_GUARD_SUBTRANSACTION;
-	batch.plan_context = CurrentMemoryContext;
-	FlowBatchDo(&batch, plan);
-	*stuck = batch.n_settled == 0;
-	return batch.n_done;
+	memset(batch, 0, sizeof(FlowBatch));
+	batch->scope = FLOW_GUARD_SUBTRANSACTION;
+	batch->plan_context = CurrentMemoryContext;
+	FlowBatchDo(batch, plan);
 }

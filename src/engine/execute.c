@@ -14,11 +14,15 @@
 #include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "storage/ipc.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "base/identity.h"
+#include "base/install.h"
 #include "engine/context.h"
 #include "engine/execute.h"
 #include "engine/kinds/kind.h"
@@ -26,13 +30,35 @@
 #include "engine/watch.h"
 #include "error.h"
 #include "guc.h"
+#include "shmem/aside.h"
 #include "shmem/average.h"
+#include "shmem/overdue.h"
+#include "shmem/recorder.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 
 /* A step that shares a batch may take so many times flow.batch_time */
 #define OVERRUN_FACTOR	3
 
+/* ms that a step waits for a lock before its worker may do something else */
+#define LOCK_PATIENCE	50
+
+/* ... if such a step has met a lock already; more than deadlock_timeout */
+#define TRY_PATIENCE	20
+
+/* The step that ran last, should this worker have to be ended because of it */
+static FlowOverdue last;
+static int32 last_definition_id;
+
 static void begin(FlowBatch *batch, FlowItem *item);
+static void obey_overdue(FlowItem *item);
+static void begin_watch(FlowBatch *batch, FlowItem *item);
+static void register_exit(void);
+static void execute_exit(int code, Datum arg);
+static void run_step(FlowBatch *batch, FlowItem *item);
+static void run_confined(FlowBatch *batch, FlowItem *item);
+static void fire_deferred(void);
+static void raise_limit(const FlowItem *item, double limit) pg_attribute_noreturn();
 static void check_limits(FlowBatch *batch, FlowItem *item);
 static int64 limit_of(const FlowBatch *batch, const FlowStepDef *step);
 static int64 overrun_of(const FlowBatch *batch);
@@ -54,10 +80,8 @@ FlowExecuteItem(FlowBatch *batch, FlowItem *item)
 
 	set_path(item->step->definition);
 	nest = NewGUCNestLevel();
-	FlowWatchBegin(limit_of(batch, item->step), overrun_of(batch));
-	FlowKindExecuteOf(item->step->kind) (batch, item);
-	if (batch->scope == FLOW_GUARD_TRANSACTION)
-		AfterTriggerFireDeferred();
+	begin_watch(batch, item);
+	run_step(batch, item);
 	check_limits(batch, item);
 	AtEOXact_GUC(false, nest);
 
@@ -79,10 +103,131 @@ begin(FlowBatch *batch, FlowItem *item)
 	item->started_at = GetCurrentTimestamp();
 	FlowSlotBegin(&item->key, run->definition->id, run->epoch, item->attempt,
 				  item->started_at);
+	FLOW_TEST_POINT("execute-publish");
 	if (FlowSlotIsCancelled(run->id, run->epoch, batch->cancel_generation))
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
+	FlowRecorderBeginStep(&item->key, run->definition->id, batch->plan->careful);
+	obey_overdue(item);
 	FlowContextEnter(batch, item);
 	FlowSessionBegin(batch->scope == FLOW_GUARD_SUBTRANSACTION);
+	FLOW_TEST_POINT("execute-begin");
+}
+
+/* An attempt that has cost a worker its life is not made again. */
+static void
+obey_overdue(FlowItem *item)
+{
+	FlowOverdue overdue;
+
+	if (!FlowOverdueFind(FlowInstallRequire()->home, &item->key, item->attempt,
+						 &overdue))
+		return;
+	item->started_at = overdue.started_at;
+	raise_limit(item, overdue.limit);
+}
+
+static void
+begin_watch(FlowBatch *batch, FlowItem *item)
+{
+	bool		in_worker = batch->scope == FLOW_GUARD_TRANSACTION;
+	int64		limit = limit_of(batch, item->step);
+	int64		overrun = overrun_of(batch);
+
+	if (in_worker)
+	{
+		register_exit();
+		last.home = FlowInstallRequire()->home;
+		last.key = item->key;
+		last.attempt = item->attempt;
+		last.started_at = item->started_at;
+		last.limit = limit / 1000.0;
+		last_definition_id = item->step->definition->id;
+	}
+	if (limit > 0)
+		FlowSlotSetDeadline(item->started_at + limit);
+	FlowWatchBegin(item->started_at, limit, overrun, in_worker);
+	if (overrun == 0 && in_worker)
+		FlowWatchForLocks(batch, batch->plan->tried ?
+						  TRY_PATIENCE : LOCK_PATIENCE);
+}
+
+/*
+ * Before the server's own callbacks, which abort the transaction: then others
+ * may claim the step, and must find what is noted here.
+ */
+static void
+register_exit(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		before_shmem_exit(execute_exit, (Datum) 0);
+	registered = true;
+}
+
+/* A step that held up its batch until the end is to run alone, no more. */
+static void
+execute_exit(int code, Datum arg)
+{
+	switch (FlowWatchEnding())
+	{
+		case FLOW_WATCH_LIMIT:
+			FlowOverdueNote(&last);
+			break;
+		case FLOW_WATCH_OVERRUN:
+			FlowAverageNoteRun(last_definition_id, last.key.step_no,
+							   GetCurrentTimestamp() - last.started_at, false);
+			break;
+		case FLOW_WATCH_BLOCKED:
+		case FLOW_WATCH_NONE:
+			return;
+	}
+	FlowRecorderEndStep();		/* it is known why this worker ends */
+	ereport(LOG,
+			(errmsg("flow worker ended, since a step of run " INT64_FORMAT " went on after it was cancelled",
+					last.key.run_id),
+			 errdetail("Step number %d, attempt %d, caught the cancel and did not stop.",
+					   last.key.step_no, last.attempt)));
+}
+
+static void
+run_step(FlowBatch *batch, FlowItem *item)
+{
+	if (FlowIdentityIsForeign())
+		run_confined(batch, item);
+	else
+		FlowKindExecuteOf(item->step->kind) (batch, item);
+	FLOW_TEST_POINT("execute-end");
+	if (batch->scope == FLOW_GUARD_TRANSACTION)
+		AfterTriggerFireDeferred();
+}
+
+/*
+ * The session, such as that of an administrator after SET ROLE, belongs to
+ * another role, perhaps one with more rights.  The step must not return to it,
+ * and leaves nothing for the commit, where it would run with those rights.
+ */
+static void
+run_confined(FlowBatch *batch, FlowItem *item)
+{
+	FlowIdentity identity;
+
+	FlowIdentityConfine(&identity);
+	FlowKindExecuteOf(item->step->kind) (batch, item);
+	fire_deferred();
+	FlowIdentityRelease(&identity);
+}
+
+/*
+ * Inside a transaction the server fires what is deferred only when constraints
+ * become immediate; they stay so until its end.
+ */
+static void
+fire_deferred(void)
+{
+	ConstraintsSetStmt *all = makeNode(ConstraintsSetStmt);
+
+	AfterTriggerSetState(all);
 }
 
 static void
@@ -95,10 +240,18 @@ check_limits(FlowBatch *batch, FlowItem *item)
 	QueryCancelPending = false;
 	if (cause == FLOW_WATCH_OVERRUN)
 		FlowBatchAbandon(batch, FLOW_VERDICT_OVERRUN);
+	if (cause == FLOW_WATCH_BLOCKED)
+		FlowBatchAbandon(batch, FLOW_VERDICT_BEHIND_LOCK);
+	raise_limit(item, FlowWatchLimit());
+}
+
+static void
+raise_limit(const FlowItem *item, double limit)
+{
 	ereport(ERROR,
 			(errcode(ERRCODE_FLOW_STEP_TIMEOUT),
 			 errmsg("step \"%s\" took longer than its time limit", item->step->name),
-			 errdetail("The limit is %g ms.", FlowWatchLimit()),
+			 errdetail("The limit is %g ms.", limit),
 			 errhint("Give the step a longer timeout, or look at flow.step_timeout and the owner's statement_timeout.")));
 }
 
@@ -142,21 +295,32 @@ end(FlowBatch *batch, FlowItem *item)
 	batch->n_executed++;
 	batch->current = NULL;
 	FlowSlotEnd();
+	FlowRecorderEndStep();
 
 	usec = item->finished_at - item->started_at;
 	FlowAverageNoteRun(item->step->definition->id, item->step->no, usec, false);
+	if (!item->step->batch)
+		FlowAverageNoteAlone(item->step->definition->id, item->step->no);
+	if (batch->scope == FLOW_GUARD_TRANSACTION)
+		FlowAsideNoteFree(batch->lane, item->step->definition->id,
+						  item->step->no, batch->plan->tried);
 }
 
 /*
  * Touches search_path only when the workflow changes: every change makes the
  * server look up the schemas again.  The setting lasts as long as the GUC nest
- * of the batch.
+ * of the batch.  Temporary objects of somebody else's session come last: they
+ * must not stand in for what the step means.
  */
 static void
 set_path(const FlowDefinition *definition)
 {
-	if (strcmp(definition->search_path, namespace_search_path) != 0)
-		(void) set_config_option("search_path", definition->search_path,
+	const char *path = definition->search_path;
+
+	if (FlowIdentityIsForeign())
+		path = psprintf("%s, pg_temp", path);
+	if (strcmp(path, namespace_search_path) != 0)
+		(void) set_config_option("search_path", path,
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 								 true, 0, false);
 }

@@ -25,9 +25,13 @@
 #include "catalog/catalog.h"
 #include "engine/changes.h"
 #include "engine/claim.h"
+#include "engine/context.h"
 #include "engine/control.h"
 #include "engine/flush.h"
+#include "engine/isolated.h"
 #include "engine/settle.h"
+#include "engine/suspect.h"
+#include "shmem/testpoint.h"
 
 static bool is_touched(const FlowItem *item);
 static int64 *touched_runs(FlowBatch *batch, int *n);
@@ -56,14 +60,18 @@ FlowFlush(FlowBatch *batch)
 	ids = touched_runs(batch, &n);
 	if (n > 0)
 	{
+		FLOW_TEST_POINT("flush-begin");
 		FlowIdentityRaise(&identity);
 		FlowChangesInit(&changes);
 		lock_runs(batch, ids, n);
+		FLOW_TEST_POINT("flush-locked");
 		settle(batch, &changes);
 		save_data(batch);
 		FlowChangesWrite(&changes);
+		FlowSuspectSettle(batch);
 		apply_controls(batch);
 		FlowIdentityRestore(&identity);
+		FLOW_TEST_POINT("flush-written");
 	}
 	note_done(batch);
 }
@@ -199,7 +207,7 @@ look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 	{
 		FlowItem   *item = lfirst(cell);
 
-		if (item->run == run && item->step != NULL)
+		if (item->run == run && item->step != NULL && !item->ended)
 		{
 			item->status = FLOW_STEP_CANCELLED;
 			item->failure = NULL;
@@ -338,6 +346,8 @@ note_done(FlowBatch *batch)
 				batch->n_done++;
 			continue;
 		}
+		if (item->apart || FlowIsolatedIs(item))
+			continue;			/* it comes next, or is passed over */
 		ready = palloc0(sizeof(FlowReady));
 		ready->key = item->key;
 		ready->workflow_id = item->run->workflow_id;

@@ -22,12 +22,14 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "engine/control.h"
 #include "engine/park.h"
 #include "engine/redo.h"
 #include "engine/retry.h"
 #include "engine/statement.h"
 #include "engine/watch.h"
 #include "error.h"
+#include "shmem/aside.h"
 #include "shmem/average.h"
 #include "shmem/slot.h"
 
@@ -46,7 +48,8 @@ typedef enum Cause
 	CAUSE_CONFLICT,				/* the step must not share a batch now */
 	CAUSE_NOBODY,				/* the flush or the commit failed */
 	CAUSE_AGAIN,				/* the same again */
-	CAUSE_BLOCKED				/* somebody holds a run */
+	CAUSE_BLOCKED,				/* somebody holds a run */
+	CAUSE_LOCK					/* the step waits for somebody's lock */
 } Cause;
 
 static Cause classify(FlowBatch *batch, ErrorData *error, FlowFailure *failure);
@@ -62,6 +65,9 @@ static List *repeat_or_record(FlowBatch *batch, FlowItem *culprit,
 static List *halve(FlowBatch *batch, FlowFailure *failure, List *rest);
 static List *again(FlowBatch *batch, ErrorData *error, List *rest);
 static List *without_blocked(FlowBatch *batch, List *rest);
+static List *without_culprit(FlowBatch *batch, List *rest);
+static bool is_of_step(FlowBatch *batch, const FlowStepKey *key,
+					   const FlowStepDef *step);
 static void put_askers_aside(FlowBatch *batch, FlowPlan *plan);
 static void give_up(FlowBatch *batch, const char *message);
 static List *without_hope(FlowBatch *batch, List *rest);
@@ -69,7 +75,6 @@ static void complain(const char *message);
 static void hold(FlowBatch *batch, const FlowStepKey *key, int64 run_id);
 static FlowReady *ready_of(FlowBatch *batch, const FlowStepKey *key);
 static FlowPlan *copy_plan(const FlowPlan *plan, int from, int n);
-static FlowPlan *plan_for(const FlowStepKey *key);
 static FlowPlan *plan_to_record(const FlowItem *item, FlowFailure *failure);
 static bool same_key(const FlowStepKey *a, const FlowStepKey *b);
 static void log_failure(const FlowItem *item, const FlowFailure *failure);
@@ -82,12 +87,16 @@ FlowRedoPlans(FlowBatch *batch, ErrorData *error, List *rest)
 	Cause		cause = classify(batch, error, failure);
 
 	if (culprit != NULL && (cause == CAUSE_CONFLICT ||
+							(cause == CAUSE_LOCK && batch->n_claimed > 1) ||
 							FlowRetryIsTransient(failure->sqlstate)))
-		FlowAverageNoteConflict(culprit->step->definition->id, culprit->step->no);
+		FlowAverageNoteConflict(culprit->step->definition->id,
+								culprit->step->no, batch->in_turn);
 	switch (cause)
 	{
 		case CAUSE_BLOCKED:
 			return without_blocked(batch, rest);
+		case CAUSE_LOCK:
+			return without_culprit(batch, rest);
 		case CAUSE_AGAIN:
 			return again(batch, error, rest);
 		case CAUSE_NOBODY:
@@ -122,6 +131,8 @@ classify(FlowBatch *batch, ErrorData *error, FlowFailure *failure)
 			return CAUSE_CONFLICT;
 		case FLOW_VERDICT_BLOCKED:
 			return CAUSE_BLOCKED;
+		case FLOW_VERDICT_BEHIND_LOCK:
+			return CAUSE_LOCK;
 		case FLOW_VERDICT_ERROR:
 			break;
 	}
@@ -144,6 +155,8 @@ classify_cancel(FlowBatch *batch, ErrorData *error, FlowWatchCause watch,
 	{
 		case FLOW_WATCH_OVERRUN:
 			return CAUSE_CONFLICT;
+		case FLOW_WATCH_BLOCKED:
+			return CAUSE_LOCK;
 		case FLOW_WATCH_LIMIT:
 			strcpy(failure->sqlstate, "WF004");
 			failure->message = psprintf("step \"%s\" took longer than its time limit",
@@ -191,7 +204,7 @@ isolate(FlowBatch *batch, List *rest)
 {
 	FlowStepKey *culprit = &batch->current->key;
 
-	return with_others(batch, culprit, lcons(plan_for(culprit), rest));
+	return with_others(batch, culprit, lcons(FlowRedoPlanFor(culprit), rest));
 }
 
 /* Puts before those plans one for the steps that are not to blame, if any. */
@@ -223,12 +236,15 @@ repeat_or_record(FlowBatch *batch, FlowItem *culprit, FlowFailure *failure,
 	if (FlowRetryIsTransient(failure->sqlstate) &&
 		batch->plan->repeats < FLOW_RETRY_TRANSIENT_MAX)
 	{
-		next = plan_for(&culprit->key);
+		next = FlowRedoPlanFor(&culprit->key);
 		next->repeats = batch->plan->repeats + 1;
 		return with_others(batch, &culprit->key, lappend(rest, next));
 	}
 	FlowAverageNoteRun(culprit->step->definition->id, culprit->step->no,
 					   GetCurrentTimestamp() - culprit->started_at, true);
+	if (batch->scope == FLOW_GUARD_TRANSACTION)
+		FlowAsideNoteFree(batch->lane, culprit->step->definition->id,
+						  culprit->step->no, batch->plan->tried);
 	log_failure(culprit, failure);
 	next = plan_to_record(culprit, failure);
 	return lcons(next, with_others(batch, &culprit->key, rest));
@@ -247,7 +263,7 @@ halve(FlowBatch *batch, FlowFailure *failure, List *rest)
 		return lcons(copy_plan(plan, 0, plan->n_keys / 2), rest);
 	}
 	if (!plan->alone && plan->failure == NULL && batch->n_executed != 1)
-		return lcons(plan_for(&plan->keys[0]), rest);
+		return lcons(FlowRedoPlanFor(&plan->keys[0]), rest);
 
 	item = batch->items != NIL ? linitial(batch->items) : NULL;
 	if (plan->failure != NULL || item == NULL || !item->executed)
@@ -258,7 +274,8 @@ halve(FlowBatch *batch, FlowFailure *failure, List *rest)
 		return without_hope(batch, rest);
 	}
 	if (FlowRetryIsTransient(failure->sqlstate))
-		FlowAverageNoteConflict(item->step->definition->id, item->step->no);
+		FlowAverageNoteConflict(item->step->definition->id, item->step->no,
+								batch->in_turn);
 	return repeat_or_record(batch, item, failure, rest);
 }
 
@@ -316,6 +333,49 @@ without_blocked(FlowBatch *batch, List *rest)
 	if (others->n_keys == plan->n_keys)
 		put_askers_aside(batch, others);
 	return others->n_keys > 0 ? lcons(others, rest) : rest;
+}
+
+/*
+ * The step waits for somebody's lock, and so, perhaps, would all of its kind:
+ * they are set aside, the rest of the batch goes on.
+ */
+static List *
+without_culprit(FlowBatch *batch, List *rest)
+{
+	FlowPlan   *plan = batch->plan;
+	FlowPlan   *others = copy_plan(plan, 0, 0);
+	FlowStepKey *culprit = palloc(sizeof(FlowStepKey));
+	const FlowStepDef *step = batch->current->step;
+	bool		closed = FlowAsideNoteBlocked(batch->lane, step->definition->id,
+											  step->no);
+
+	*culprit = batch->current->key;
+	for (int i = 0; i < plan->n_keys; i++)
+	{
+		const FlowStepKey *key = &plan->keys[i];
+
+		if (!same_key(key, culprit) && !(closed && is_of_step(batch, key, step)))
+			others->keys[others->n_keys++] = *key;
+		else if (!FlowAsideSetAside(batch->lane, ready_of(batch, key)))
+			batch->unclaimed = lappend(batch->unclaimed, ready_of(batch, key));
+	}
+	others->excluded = lappend(list_copy(plan->excluded), culprit);
+	return others->n_keys > 0 ? lcons(others, rest) : rest;
+}
+
+static bool
+is_of_step(FlowBatch *batch, const FlowStepKey *key, const FlowStepDef *step)
+{
+	ListCell   *cell;
+
+	foreach(cell, batch->items)
+	{
+		FlowItem   *item = lfirst(cell);
+
+		if (item->step == step && same_key(&item->key, key))
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -423,8 +483,8 @@ copy_plan(const FlowPlan *plan, int from, int n)
 	return copy;
 }
 
-static FlowPlan *
-plan_for(const FlowStepKey *key)
+FlowPlan *
+FlowRedoPlanFor(const FlowStepKey *key)
 {
 	FlowPlan   *plan = palloc0(sizeof(FlowPlan));
 
@@ -439,7 +499,7 @@ plan_for(const FlowStepKey *key)
 static FlowPlan *
 plan_to_record(const FlowItem *item, FlowFailure *failure)
 {
-	FlowPlan   *plan = plan_for(&item->key);
+	FlowPlan   *plan = FlowRedoPlanFor(&item->key);
 
 	plan->failure = failure;
 	plan->failed_attempt = item->attempt;

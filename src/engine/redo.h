@@ -16,6 +16,9 @@
 extern List *FlowRedoPlans(FlowBatch *batch, struct ErrorData *error,
 						   List *rest);
 
+/* A plan for one step alone.  Allocated in the current memory context. */
+extern FlowPlan *FlowRedoPlanFor(const FlowStepKey *key);
+
 /* A random number in [0, 1), for the jitter of delays. */
 extern double FlowRedoChance(void);
 

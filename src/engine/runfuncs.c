@@ -23,6 +23,7 @@
 #include "engine/await.h"
 #include "engine/control.h"
 #include "engine/drain.h"
+#include "engine/release.h"
 #include "engine/start.h"
 
 PG_FUNCTION_INFO_V1(flow_start);
@@ -34,6 +35,7 @@ PG_FUNCTION_INFO_V1(flow_retry);
 PG_FUNCTION_INFO_V1(flow_await);
 PG_FUNCTION_INFO_V1(flow_drain);
 PG_FUNCTION_INFO_V1(flow_drop);
+PG_FUNCTION_INFO_V1(flow_release_all);
 
 static void require_arg(FunctionCallInfo fcinfo, int arg, const char *name);
 static char *text_arg(FunctionCallInfo fcinfo, int arg);
@@ -207,6 +209,17 @@ flow_drop(PG_FUNCTION_ARGS)
 							   cancel_for_drop);
 	SPI_finish();
 	PG_RETURN_BOOL(dropped);
+}
+
+Datum
+flow_release_all(PG_FUNCTION_ARGS)
+{
+	int64		runs;
+
+	SPI_connect();
+	runs = FlowReleaseAll();
+	SPI_finish();
+	PG_RETURN_INT64(runs);
 }
 
 static void

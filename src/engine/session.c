@@ -13,12 +13,15 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
+#include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "commands/prepare.h"
 #include "commands/sequence.h"
 #include "nodes/parsenodes.h"
@@ -26,9 +29,9 @@
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
+#include "utils/syscache.h"
 
 #include "base/guard.h"
 #include "engine/session.h"
@@ -37,14 +40,14 @@ typedef enum LeftKind
 {
 	LEFT_PREPARED,
 	LEFT_CURSOR,
-	LEFT_RELATION
+	LEFT_OBJECT
 } LeftKind;
 
 typedef struct Left
 {
 	LeftKind	kind;
 	char		name[NAMEDATALEN];
-	Oid			relation;
+	ObjectAddress object;
 } Left;
 
 static ProcessUtility_hook_type prev_utility = NULL;
@@ -61,12 +64,13 @@ static void watch_utility(PlannedStmt *pstmt, const char *query_string,
 						  DestReceiver *dest, QueryCompletion *qc);
 static void watch_access(ObjectAccessType access, Oid class_id, Oid object_id,
 						 int sub_id, void *arg);
-static void note(LeftKind kind, const char *name, Oid relation);
+static void note(LeftKind kind, const char *name, const ObjectAddress *object);
 static void note_utility(Node *stmt);
+static bool may_be_temporary(Oid class_id);
 static bool is_session_lock(Oid function);
 static void drop_left(void);
 static void drop_cursor(const char *name);
-static void drop_relation(Oid relation);
+static bool is_temporary(const ObjectAddress *object);
 static void clean(void *arg);
 
 void
@@ -151,11 +155,11 @@ note_utility(Node *stmt)
 	switch (nodeTag(stmt))
 	{
 		case T_PrepareStmt:
-			note(LEFT_PREPARED, castNode(PrepareStmt, stmt)->name, InvalidOid);
+			note(LEFT_PREPARED, castNode(PrepareStmt, stmt)->name, NULL);
 			break;
 		case T_DeclareCursorStmt:
 			note(LEFT_CURSOR, castNode(DeclareCursorStmt, stmt)->portalname,
-				 InvalidOid);
+				 NULL);
 			break;
 		case T_LoadStmt:
 		case T_ConstraintsSetStmt:
@@ -177,8 +181,21 @@ watch_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id,
 		return;
 	if (access == OAT_FUNCTION_EXECUTE && is_session_lock(object_id))
 		dirty = dirty || !is_client;
-	else if (access == OAT_POST_CREATE && class_id == RelationRelationId && is_client)
-		note(LEFT_RELATION, "", object_id);
+	else if (access == OAT_POST_CREATE && sub_id == 0 && is_client &&
+			 may_be_temporary(class_id))
+	{
+		ObjectAddress object = {class_id, object_id, 0};
+
+		note(LEFT_OBJECT, "", &object);
+	}
+}
+
+/* A type in pg_temp stands before one of the server in whatever comes later. */
+static bool
+may_be_temporary(Oid class_id)
+{
+	return class_id == RelationRelationId || class_id == TypeRelationId ||
+		class_id == ProcedureRelationId;
 }
 
 static bool
@@ -201,7 +218,7 @@ is_session_lock(Oid function)
 }
 
 static void
-note(LeftKind kind, const char *name, Oid relation)
+note(LeftKind kind, const char *name, const ObjectAddress *object)
 {
 	MemoryContext caller;
 	Left	   *made;
@@ -215,7 +232,8 @@ note(LeftKind kind, const char *name, Oid relation)
 	made = palloc0(sizeof(Left));
 	made->kind = kind;
 	strlcpy(made->name, name, NAMEDATALEN);
-	made->relation = relation;
+	if (object != NULL)
+		made->object = *object;
 	left = lappend(left, made);
 	MemoryContextSwitchTo(caller);
 }
@@ -224,9 +242,13 @@ static void
 drop_left(void)
 {
 	List	   *mine = left;
+	ObjectAddresses *objects;
 	ListCell   *cell;
 
 	left = NIL;
+	if (mine == NIL)
+		return;
+	objects = new_object_addresses();
 	foreach(cell, mine)
 	{
 		Left	   *made = lfirst(cell);
@@ -239,11 +261,15 @@ drop_left(void)
 			case LEFT_CURSOR:
 				drop_cursor(made->name);
 				break;
-			case LEFT_RELATION:
-				drop_relation(made->relation);
+			case LEFT_OBJECT:
+				if (is_temporary(&made->object))
+					add_exact_object_address(&made->object, objects);
 				break;
 		}
 	}
+	performMultipleDeletions(objects, DROP_CASCADE,
+							 PERFORM_DELETION_INTERNAL | PERFORM_DELETION_QUIETLY);
+	free_object_addresses(objects);
 }
 
 static void
@@ -255,16 +281,19 @@ drop_cursor(const char *name)
 		PortalDrop(portal, false);
 }
 
-/* Only a temporary table of the step's goes; what else it created is its work. */
-static void
-drop_relation(Oid relation)
+/* Only what is temporary goes; what else the step created is its work. */
+static bool
+is_temporary(const ObjectAddress *object)
 {
-	ObjectAddress object;
+	int			cache = get_object_catcache_oid(object->classId);
+	AttrNumber	column = get_object_attnum_namespace(object->classId);
+	HeapTuple	tuple = SearchSysCache1(cache, ObjectIdGetDatum(object->objectId));
+	bool		isnull;
+	Oid			schema;
 
-	if (!OidIsValid(get_rel_namespace(relation)) ||
-		!isTempNamespace(get_rel_namespace(relation)))
-		return;
-	ObjectAddressSet(object, RelationRelationId, relation);
-	performDeletion(&object, DROP_CASCADE,
-					PERFORM_DELETION_INTERNAL | PERFORM_DELETION_QUIETLY);
+	if (!HeapTupleIsValid(tuple))
+		return false;			/* gone already */
+	schema = DatumGetObjectId(SysCacheGetAttr(cache, tuple, column, &isnull));
+	ReleaseSysCache(tuple);
+	return isTempNamespace(schema);
 }

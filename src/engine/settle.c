@@ -52,6 +52,11 @@ FlowSettleItem(FlowItem *item, FlowChanges *changes)
 		start_run(item, changes);
 		return;
 	}
+	if (item->status == FLOW_STEP_HELD)
+	{
+		FlowRowsAdd(&changes->holds, &item->tid);
+		return;
+	}
 	if (item->failure != NULL)
 	{
 		if (run->failing && item->status == FLOW_STEP_SLEEPING)
@@ -91,6 +96,7 @@ add_outcome(const FlowItem *item, FlowChanges *changes)
 	row.output = item->output;
 	row.has_output = item->has_output;
 	row.reason = item->reason;
+	row.worker = item->worker;
 	if (item->failure != NULL)
 	{
 		row.error = FlowRunErrorJson(item->step->name, item->attempt,
@@ -310,7 +316,8 @@ fail_run(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 
 /*
  * Takes away the tasks of a failing run that nobody is running.  Returns true
- * if there are others: steps that run right now, whose worker will come here.
+ * if there are others: steps that run right now, or have ended and are not yet
+ * settled, whose worker will come here.
  */
 static bool
 take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
@@ -324,8 +331,11 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 		FlowItem   *item = item_of(batch, &task->key);
 		FlowItem	foreign;
 
+		if (item == NULL && task->ended)
+			continue;
 		mine++;
-		if (item != NULL && item->status != FLOW_STEP_READY)
+		if (item != NULL && item->status != FLOW_STEP_READY &&
+			item->status != FLOW_STEP_HELD)
 			continue;			/* settled already */
 		if (task->key.step_no == FLOW_STEP_RUN && run->status != FLOW_RUN_RUNNING)
 			continue;			/* a paused run keeps it */

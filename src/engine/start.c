@@ -29,6 +29,7 @@
 #include "engine/start.h"
 #include "error.h"
 #include "shmem/shmem.h"
+#include "shmem/testpoint.h"
 #include "shmem/wake.h"
 
 /* What taking the key has led to */
@@ -79,11 +80,13 @@ FlowRunStart(const FlowStart *start)
 	run_id = FlowRunNextId();
 
 	FlowIdentityRaise(&identity);
+	FLOW_TEST_POINT("start-key");
 	if (start->key != NULL &&
 		take_key(start, &workflow, run_id, &identity, &other) == KEY_OTHER)
 		run_id = other;
 	else
 	{
+		FLOW_TEST_POINT("start-insert");
 		insert_run(start, &workflow, definition, run_id, identity.user);
 		insert_tasks(start, &workflow, definition, run_id);
 		if (strcmp(workflow.notify, "none") != 0 && !starts_later(start))

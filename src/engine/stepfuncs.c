@@ -13,7 +13,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
-#include "base/install.h"
+#include "catalog/cat_release.h"
 #include "engine/context.h"
 #include "guc.h"
 
@@ -165,13 +165,16 @@ check_data(const char *key, Jsonb *value)
 				 errhint("Keep large values in a table of your own.")));
 }
 
-/* SHA-256 over what identifies the step and not the attempt, in hex. */
+/*
+ * SHA-256 over what identifies the step and not the attempt, in hex.  A run
+ * that was restored keeps its keys: it may have used them before the dump.
+ */
 Datum
 flow_idempotency_key(PG_FUNCTION_ARGS)
 {
 	FlowItem   *item = FlowContextRequire("flow_idempotency_key");
 	char	   *text = psprintf(INT64_FORMAT "/" INT64_FORMAT "/%d/%d",
-								FlowInstallRequire()->home, item->key.run_id,
+								FlowReleaseOrigin(item->key.run_id), item->key.run_id,
 								item->key.step_no, item->key.item_no);
 	bytea	   *plain = (bytea *) cstring_to_text(text);
 	Datum		hash = DirectFunctionCall1(sha256_bytea, PointerGetDatum(plain));

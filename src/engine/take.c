@@ -4,8 +4,8 @@
  *
  * Entries are taken before the transaction begins, so that now() in a step
  * is never before its dependencies ended.  How many share the batch is
- * decided by what is known of each step: one of which nothing is known, or
- * that is slow, is taken alone; failures make batches small; a step that met
+ * decided by what is known of each step: one of which nothing is known, that
+ * is slow, or that never shares a transaction, is taken alone; failures make batches small; a step that met
  * a conflict comes last in its batch, which commits at once after it.
  *
  * What cannot be done now is put aside by park.c.  When step after step can
@@ -27,9 +27,11 @@
 #include "engine/park.h"
 #include "engine/take.h"
 #include "guc.h"
+#include "shmem/aside.h"
 #include "shmem/average.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
+#include "shmem/testpoint.h"
 
 #define MAX_BAD			4		/* batches in vain, before this worker rests */
 #define REST_MIN		100		/* ms; doubled */
@@ -42,23 +44,36 @@ typedef struct Room
 {
 	double		usec;			/* of run time */
 	int			steps;
+	FlowAverage average;		/* of the entry that is looked at */
+	bool		in_turn;		/* some are of the kind that takes turns */
 } Room;
 
 static int	n_bad = 0;			/* batches in which nothing could be recorded,
 								 * and of new steps */
 static TimestampTz rest_until = 0;
 
-/* Moving average of the steps that one entry has led to in its batch */
-static double steps_per_entry = 1;
+/*
+ * Moving average of the steps that one entry has led to in its batch; a guess
+ * until there has been one.
+ */
+static double steps_per_entry = 4;
+static bool has_measured = false;
 
 static void note_expansion(int entries, int steps);
+static bool takes_turns(const FlowReady *next, void *arg);
 static FlowTake choose(const FlowReady *next, int taken, void *arg);
+static bool is_first(const FlowReady *entry);
 static FlowPlan *make_plan(const FlowReady *entries, int n);
 static int	compare_keys(const void *a, const void *b);
 static void release(FlowBatch *batch);
 static void give_back(int lane, List *entries, int others);
+static void end_try(int lane, const FlowReady *entry);
+static void call_others(int lane, int others);
+static void end_turn(FlowBatch *batch);
 static void note_bad(bool settled, bool is_new);
 static bool rests(void);
+
+static const FlowTakePolicy policy = {takes_turns, choose};
 
 int
 FlowBatchRun(int lane)
@@ -66,23 +81,37 @@ FlowBatchRun(int lane)
 	FlowReady	entries[FLOW_BATCH_MAX_STEPS];
 	Room		room;
 	FlowBatch	batch;
-	int			n;
+	FlowPlan   *plan;
+	bool		tried;
+	int			n = 1;
 
 	if (rests())
 		return 1;
 	FlowParkReturnDue(lane);
+	room.in_turn = false;
 	room.usec = FlowBatchTime * 1000.0;
 	room.steps = Max(1, (int) (FLOW_BATCH_MAX_STEPS / steps_per_entry));
-	n = FlowQueuePop(lane, entries, FLOW_BATCH_MAX_STEPS, choose, &room);
+	tried = FlowAsidePopTry(lane, entries);
+	if (!tried)
+		n = FlowQueuePop(lane, entries, FLOW_BATCH_MAX_STEPS, &policy, &room);
 	if (n == 0)
 		return 0;
+	FLOW_TEST_POINT("take-popped");
 
 	memset(&batch, 0, sizeof(batch));
 	batch.scope = FLOW_GUARD_TRANSACTION;
 	batch.plan_context = CurrentMemoryContext;
 	batch.lane = lane;
+	batch.in_turn = room.in_turn;
 	batch.release = release;
-	FlowBatchDo(&batch, make_plan(entries, n));
+	plan = make_plan(entries, n);
+	plan->tried = tried;
+	plan->careful = n == 1 && is_first(&entries[0]);
+	plan->alone = plan->tried || plan->careful;
+	FlowBatchDo(&batch, plan);
+	end_turn(&batch);
+	if (tried)
+		end_try(lane, &entries[0]);
 	note_expansion(n - batch.n_left, batch.n_done);
 	give_back(lane, batch.left, list_length(batch.left) - 1);
 	FlowParkLocked(lane, batch.unclaimed);
@@ -104,6 +133,15 @@ release(FlowBatch *batch)
 	batch->left = NIL;
 	batch->unclaimed = NIL;
 	batch->held = NIL;
+	end_turn(batch);
+}
+
+static void
+end_turn(FlowBatch *batch)
+{
+	if (batch->in_turn)
+		FlowQueueEndTurn(batch->lane);
+	batch->in_turn = false;
 }
 
 /*
@@ -113,8 +151,23 @@ release(FlowBatch *batch)
 static void
 note_expansion(int entries, int steps)
 {
-	if (entries > 0 && steps > 0)
-		steps_per_entry += (Max(1.0, (double) steps / entries) - steps_per_entry) / 4;
+	double		measured;
+
+	if (entries <= 0 || steps <= 0)
+		return;
+	measured = Max(1.0, (double) steps / entries);
+	steps_per_entry += (measured - steps_per_entry) / (has_measured ? 4 : 1);
+	has_measured = true;
+}
+
+/* Called under the queue's lock, before the next for the same entry. */
+static bool
+takes_turns(const FlowReady *next, void *arg)
+{
+	Room	   *room = arg;
+
+	room->average = FlowAverageGet(next->definition_id, next->key.step_no);
+	return FlowAverageTakesTurns(room->average);
 }
 
 /*
@@ -125,12 +178,13 @@ static FlowTake
 choose(const FlowReady *next, int taken, void *arg)
 {
 	Room	   *room = arg;
-	FlowAverage average;
+	FlowAverage average = room->average;
 
 	if (next->key.step_no == FLOW_STEP_RUN)
 		return FLOW_TAKE;
 	average = FlowAverageGet(next->definition_id, next->key.step_no);
-	if (average.runs == 0 || average.usec > FlowBatchTime * 1000.0)
+	if (average.runs == 0 || average.usec > FlowBatchTime * 1000.0 ||
+		average.alone)
 		return taken == 0 ? FLOW_TAKE_LAST : FLOW_LEAVE;
 
 	room->usec -= average.usec * steps_per_entry;
@@ -138,9 +192,22 @@ choose(const FlowReady *next, int taken, void *arg)
 		return FLOW_LEAVE;
 	if (average.failures > 0)
 		room->steps = Min(room->steps, Max(1, (int) (1 / sqrt(average.failures))));
-	if (average.penalty > 0 || taken + 1 >= room->steps)
+	if (FlowAverageTakesTurns(average))
+		room->in_turn = true;
+	else if (average.penalty > 0)
+		return FLOW_TAKE_LAST;
+	if (taken + 1 >= room->steps)
 		return FLOW_TAKE_LAST;
 	return FLOW_TAKE;
+}
+
+/* The first of its step on a server that has been promoted */
+static bool
+is_first(const FlowReady *entry)
+{
+	return FlowDatabaseIsPromoted(MyDatabaseId) &&
+		entry->key.step_no != FLOW_STEP_RUN &&
+		FlowAverageGet(entry->definition_id, entry->key.step_no).runs == 0;
 }
 
 /* The queue may hold an entry twice, the plan may not. */
@@ -192,6 +259,20 @@ give_back(int lane, List *entries, int others)
 
 	foreach(cell, entries)
 		(void) FlowQueuePush(lane, lfirst(cell), 1);
+	call_others(lane, others);
+}
+
+/* If it got through, all that were set aside are queued again. */
+static void
+end_try(int lane, const FlowReady *entry)
+{
+	FlowAsideEndTry(lane, entry);
+	call_others(lane, FlowQueueLength(lane) - 1);
+}
+
+static void
+call_others(int lane, int others)
+{
 	if (others > 0 && FlowQueueWake(lane, others) < others)
 		FlowDatabaseAsk(MyDatabaseId, FLOW_ASK_STAFF);
 }

@@ -39,7 +39,8 @@
 static bool cron_is_here(void);
 static void raise_not_here(void) pg_attribute_noreturn();
 static Datum call(const char *sql, int nargs, Oid *types, Datum *values);
-static bool job_column(int64 job_id, const char *column, Datum *value);
+static bool find_job(int64 job_id, const char *job, bool *active);
+static bool is_called(HeapTuple tuple, TupleDesc columns, const char *job);
 
 void
 FlowCronRequire(void)
@@ -113,13 +114,13 @@ FlowCronSchedule(const char *job, const char *cron, const char *command)
 }
 
 void
-FlowCronUnschedule(int64 job_id)
+FlowCronUnschedule(int64 job_id, const char *job)
 {
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(job_id)};
-	Datum		ignored;
+	bool		ignored;
 
-	if (cron_is_here() && job_column(job_id, "active", &ignored))
+	if (cron_is_here() && find_job(job_id, job, &ignored))
 		(void) call("SELECT cron.unschedule($1)",
 					lengthof(types), types, values);
 }
@@ -144,31 +145,30 @@ call(const char *sql, int nargs, Oid *types, Datum *values)
 }
 
 bool
-FlowCronJobIsActive(int64 job_id)
+FlowCronJobIsActive(int64 job_id, const char *job)
 {
-	Datum		active;
+	bool		active;
 
-	return cron_is_here() && job_column(job_id, "active", &active) &&
-		DatumGetBool(active);
+	return cron_is_here() && find_job(job_id, job, &active) && active;
 }
 
 /*
- * Fetches a column, of a type passed by value, of the row of cron.job with
- * that id, past privileges and row security.  False if there is no such row.
+ * Looks for the row of cron.job with that id and that name, past privileges and
+ * row security.
  */
 static bool
-job_column(int64 job_id, const char *column, Datum *value)
+find_job(int64 job_id, const char *job, bool *active)
 {
 	Oid			relid = get_relname_relid("job", get_namespace_oid(CRON_SCHEMA, false));
 	AttrNumber	id = get_attnum(relid, "jobid");
-	AttrNumber	wanted = get_attnum(relid, column);
+	AttrNumber	is_active = get_attnum(relid, "active");
 	Relation	relation;
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	bool		isnull = true;
 
-	if (id == InvalidAttrNumber || wanted == InvalidAttrNumber)
+	if (id == InvalidAttrNumber || is_active == InvalidAttrNumber)
 		return false;
 	relation = table_open(relid, AccessShareLock);
 	ScanKeyInit(&key, id, BTEqualStrategyNumber, F_INT8EQ,
@@ -176,12 +176,27 @@ job_column(int64 job_id, const char *column, Datum *value)
 	scan = systable_beginscan(relation, InvalidOid, false,
 							  GetActiveSnapshot(), 1, &key);
 	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		*value = heap_getattr(tuple, wanted, RelationGetDescr(relation),
-							  &isnull);
+	if (HeapTupleIsValid(tuple) &&
+		is_called(tuple, RelationGetDescr(relation), job))
+		*active = DatumGetBool(heap_getattr(tuple, is_active,
+											RelationGetDescr(relation),
+											&isnull));
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
 	return !isnull;
+}
+
+/* The name of a job has been of type name and of type text. */
+static bool
+is_called(HeapTuple tuple, TupleDesc columns, const char *job)
+{
+	int			column = SPI_fnumber(columns, "jobname");
+	char	   *name;
+
+	if (column <= 0)
+		return false;
+	name = SPI_getvalue(tuple, columns, column);
+	return name != NULL && strcmp(name, job) == 0;
 }
 
 const char *

@@ -24,14 +24,17 @@ extern void FlowCronRequire(void);
 extern int64 FlowCronSchedule(const char *job, const char *cron,
 							  const char *command);
 
-/* Removes a job.  Does nothing if it is gone, or pg_cron is. */
-extern void FlowCronUnschedule(int64 job_id);
+/*
+ * Removes a job.  Does nothing if it is gone, or pg_cron is, or if the job of
+ * that id is called otherwise: after a restore it can be anybody's.
+ */
+extern void FlowCronUnschedule(int64 job_id, const char *job);
 
 /*
- * True if the job exists and is switched on, whoever it belongs to.  Needs no
+ * True if the job exists, by id and by name, and is switched on.  Needs no
  * privilege: it reads one boolean of a table that this database may not have.
  */
-extern bool FlowCronJobIsActive(int64 job_id);
+extern bool FlowCronJobIsActive(int64 job_id, const char *job);
 
 /* The name of the time zone that pg_cron reads its schedules in. */
 extern const char *FlowCronTimezone(void);

@@ -28,6 +28,7 @@
 #include "catalog/cat_schedule.h"
 #include "catalog/cat_workflow.h"
 #include "define/access.h"
+#include "define/workflow.h"
 #include "flow.h"
 #include "report/cron.h"
 #include "report/schedule.h"
@@ -40,10 +41,12 @@ static void check_name(const char *name);
 static void check_choice(const char *option, const char *value,
 						 const char *const *choices);
 static void check_same_owner(const char *name, Oid owner);
+static bool may_see(const FlowSchedule *schedule);
 static int32 find_workflow(const char *name);
 static FlowSchedule *lock_schedule(const char *name);
 static char *fire_command(const FlowInstall *install, const char *name);
 static void check_may_fire(const FlowSchedule *schedule);
+static void raise_unknown(const char *name) pg_attribute_noreturn();
 static int64 decide_slot(const FlowInstall *install,
 						 const FlowSchedule *schedule, TimestampTz slot);
 static void try_to_start(const FlowInstall *install, const FlowSchedule *schedule,
@@ -82,7 +85,7 @@ FlowScheduleCreate(const FlowScheduleSpec *spec)
 	old = lock_schedule(spec->name);
 	if (old != NULL)
 		check_same_owner(spec->name, old->owner);
-	schedule.job_id = FlowCronSchedule(psprintf(JOB_PREFIX "%s", spec->name),
+	schedule.job_id = FlowCronSchedule(FlowScheduleJobName(spec->name),
 									   spec->cron,
 									   fire_command(install, spec->name));
 
@@ -92,6 +95,12 @@ FlowScheduleCreate(const FlowScheduleSpec *spec)
 	if (!stored)				/* another role was quicker */
 		check_same_owner(spec->name, InvalidOid);
 	return schedule.job_id;
+}
+
+char *
+FlowScheduleJobName(const char *schedule)
+{
+	return psprintf(JOB_PREFIX "%s", schedule);
 }
 
 static void
@@ -182,10 +191,7 @@ find_workflow(const char *name)
 {
 	FlowWorkflow workflow;
 
-	if (!FlowWorkflowLoad(name, &workflow))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("workflow \"%s\" does not exist", name)));
+	FlowWorkflowRequire(name, &workflow);
 	if (!FlowAccessIsMember(workflow.owner) &&
 		!FlowWorkflowHasGrant(workflow.id, "start"))
 		ereport(ERROR,
@@ -228,11 +234,11 @@ FlowScheduleDrop(const char *name)
 
 	(void) FlowInstallRequire();
 	schedule = lock_schedule(name);
-	if (schedule == NULL)
+	if (schedule == NULL || !may_see(schedule))
 		return false;
 	if (!superuser())
 		check_same_owner(name, schedule->owner);
-	FlowCronUnschedule(schedule->job_id);
+	FlowCronUnschedule(schedule->job_id, FlowScheduleJobName(name));
 	FlowIdentityRaise(&saved);
 	FlowScheduleDelete(name);
 	FlowIdentityRestore(&saved);
@@ -249,10 +255,8 @@ FlowScheduleFire(const char *name)
 	TimestampTz slot;
 	bool		decided;
 
-	if (schedule == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("schedule \"%s\" does not exist", name)));
+	if (schedule == NULL || !may_see(schedule))
+		raise_unknown(name);
 	check_may_fire(schedule);
 	slot = FlowCronComputeSlot(schedule->cron,
 							   GetCurrentTransactionStartTimestamp());
@@ -260,6 +264,24 @@ FlowScheduleFire(const char *name)
 	decided = FlowScheduleSlotFind(name, slot, &known);
 	FlowIdentityRestore(&saved);
 	return decided ? known.run_id : decide_slot(install, schedule, slot);
+}
+
+/* What the view flow.schedule would show; anything else does not exist. */
+static bool
+may_see(const FlowSchedule *schedule)
+{
+	return FlowAccessIsMember(schedule->owner) ||
+		(schedule->workflow != NULL && FlowWorkflowIsVisible(schedule->workflow));
+}
+
+static void
+raise_unknown(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("schedule \"%s\" does not exist", name),
+			 errdetail("There is no such schedule, or you have no privilege on it."),
+			 errhint("Look at flow.schedule for the schedules you may see.")));
 }
 
 static void

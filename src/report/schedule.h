@@ -37,4 +37,7 @@ extern bool FlowScheduleDrop(const char *name);
  */
 extern int64 FlowScheduleFire(const char *name);
 
+/* The name of a schedule's job in pg_cron. */
+extern char *FlowScheduleJobName(const char *schedule);
+
 #endif							/* FLOW_SCHEDULE_H */

@@ -85,7 +85,10 @@ flow_fire(PG_FUNCTION_ARGS)
 Datum
 flow_cron_job_is_active(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(FlowCronJobIsActive(PG_GETARG_INT64(0)));
+	char	   *schedule = text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	PG_RETURN_BOOL(FlowCronJobIsActive(PG_GETARG_INT64(0),
+									   FlowScheduleJobName(schedule)));
 }
 
 Datum

@@ -18,6 +18,7 @@
 #include "storage/shmem.h"
 #include "utils/memutils.h"
 
+#include "guc.h"
 #include "shmem/average.h"
 
 #define TABLE_SIZE		4096	/* entries */
@@ -27,16 +28,20 @@
 #define FAILURE_WEIGHT	16
 #define MAX_RUNS		1000000 /* counting on would tell nothing */
 
-#define MIN_PENALTY		64		/* runs */
-#define MAX_PENALTY		4096
+#define MIN_PENALTY		256		/* runs */
+#define MAX_PENALTY		65536
+#define PENALTY_GROWTH	4
+#define MAX_TURN_CONFLICTS	3	/* within a penalty */
+#define MAX_CONTENDED	1024	/* penalty, if taking turns does not help */
 
 typedef struct Entry
 {
 	Oid			database;		/* InvalidOid: free */
 	int32		definition_id;
 	int32		step_no;
-	int32		next_penalty;	/* what the next conflict will cost; 0: none
+	int32		last_penalty;	/* what the last conflict has cost; 0: none
 								 * met so far */
+	int32		turn_conflicts; /* within it */
 	FlowAverage average;
 } Entry;
 
@@ -47,6 +52,7 @@ static Entry *find(int32 definition_id, int32 step_no);
 static Entry *find_or_make(int32 definition_id, int32 step_no);
 static Entry *place_of(int32 definition_id, int32 step_no, int probe);
 static bool is_of(const Entry *entry, int32 definition_id, int32 step_no);
+static int32 next_penalty(const Entry *entry);
 static void serve_penalty(Entry *entry);
 
 Size
@@ -93,13 +99,42 @@ FlowAverageNoteRun(int32 definition_id, int32 step_no, int64 usec, bool failed)
 }
 
 void
-FlowAverageNoteConflict(int32 definition_id, int32 step_no)
+FlowAverageNoteAlone(int32 definition_id, int32 step_no)
+{
+	find_or_make(definition_id, step_no)->average.alone = true;
+}
+
+void
+FlowAverageNoteConflict(int32 definition_id, int32 step_no, bool in_turn)
 {
 	Entry	   *entry = find_or_make(definition_id, step_no);
-	int32		penalty = Max(entry->next_penalty, MIN_PENALTY);
+	FlowAverage *average = &entry->average;
 
-	entry->average.penalty = penalty;
-	entry->next_penalty = Min(penalty * 2, MAX_PENALTY);
+	if (in_turn && ++entry->turn_conflicts >= MAX_TURN_CONFLICTS)
+		average->contended = true;
+	if (average->penalty <= 0)
+		entry->last_penalty = next_penalty(entry);
+	if (average->contended)
+		entry->last_penalty = Min(entry->last_penalty, MAX_CONTENDED);
+	average->penalty = entry->last_penalty;
+}
+
+/* More each time that a penalty is followed by a conflict soon after. */
+static int32
+next_penalty(const Entry *entry)
+{
+	if (entry->last_penalty == 0 ||
+		entry->average.penalty <= -entry->last_penalty)
+		return MIN_PENALTY;
+	return Min(entry->last_penalty * PENALTY_GROWTH, MAX_PENALTY);
+}
+
+/* Many of them in one batch, with nobody to conflict with, are fastest. */
+bool
+FlowAverageTakesTurns(FlowAverage average)
+{
+	return average.penalty > 0 && !average.contended && average.runs > 0 &&
+		average.usec <= FlowBatchTime * 1000.0;
 }
 
 static Entry *
@@ -164,15 +199,18 @@ is_of(const Entry *entry, int32 definition_id, int32 step_no)
 		entry->definition_id == definition_id && entry->step_no == step_no;
 }
 
-/* After a run without conflict.  A penalty that is served halves the next. */
+/* After a run without conflict; below zero, it counts those since. */
 static void
 serve_penalty(Entry *entry)
 {
 	FlowAverage *average = &entry->average;
 
-	if (average->penalty <= 0)
+	if (entry->last_penalty == 0 || average->penalty <= -entry->last_penalty)
 		return;
 	average->penalty--;
 	if (average->penalty == 0)
-		entry->next_penalty = Max(entry->next_penalty / 2, MIN_PENALTY);
+	{
+		entry->turn_conflicts = 0;
+		average->contended = false;
+	}
 }

@@ -59,6 +59,7 @@ static DatabaseSlot *find(Oid database);
 static DatabaseSlot *find_or_make(Oid database);
 static DatabaseSlot *find_place(void);
 static void leave_request(DatabaseSlot *slot, uint32 ask);
+static bool set_flag(Oid database, size_t offset, bool value);
 static void wake(int procno);
 static void wake_launcher(void);
 static void scheduler_exit(int code, Datum arg);
@@ -134,7 +135,10 @@ FlowDatabaseProbe(Oid database)
 		leave_request(slot, FLOW_ASK_SWEEP);
 		if (slot->info.scheduler_pid == 0 &&
 			slot->info.state != FLOW_DATABASE_STARTING)
+		{
 			slot->info.state = FLOW_DATABASE_UNKNOWN;
+			slot->info.at_once = true;
+		}
 	}
 	wake_launcher();
 	LWLockRelease(FlowShmemLock());
@@ -255,13 +259,16 @@ FlowDatabaseAttach(Oid database)
 
 /*
  * Nobody has heard of what it knew to be due, so another one looks soon, but
- * not at once, or one that cannot start would be started all the time.
+ * not at once, or one that cannot start would be started all the time.  One
+ * that was told to let go has not failed.
  */
 static void
 scheduler_exit(int code, Datum arg)
 {
 	if (OidIsValid(attached_database))
-		FlowDatabaseDetach(attached_database, FLOW_DATABASE_RESTING,
+		FlowDatabaseDetach(attached_database,
+						   FlowDatabaseIsLetGo(attached_database) ?
+						   FLOW_DATABASE_UNKNOWN : FLOW_DATABASE_RESTING,
 						   TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													   RESTART_DELAY));
 }
@@ -370,6 +377,70 @@ FlowDatabaseSetNoSlot(Oid database, bool no_slot)
 	LWLockRelease(FlowShmemLock());
 }
 
+bool
+FlowDatabaseIsWatched(Oid database)
+{
+	FlowDatabaseInfo info;
+
+	return FlowDatabaseGet(database, &info) && info.watched;
+}
+
+void
+FlowDatabaseSetWatched(Oid database, bool watched)
+{
+	(void) set_flag(database, offsetof(FlowDatabaseInfo, watched), watched);
+}
+
+bool
+FlowDatabaseIsPromoted(Oid database)
+{
+	FlowDatabaseInfo info;
+
+	return FlowDatabaseGet(database, &info) && info.promoted;
+}
+
+void
+FlowDatabaseSetPromoted(Oid database)
+{
+	(void) set_flag(database, offsetof(FlowDatabaseInfo, promoted), true);
+}
+
+bool
+FlowDatabaseSetForeign(Oid database, bool is_foreign)
+{
+	return set_flag(database, offsetof(FlowDatabaseInfo, is_foreign),
+					is_foreign);
+}
+
+bool
+FlowDatabaseSetAdditions(Oid database, bool has_additions)
+{
+	return set_flag(database, offsetof(FlowDatabaseInfo, has_additions),
+					has_additions);
+}
+
+/* Returns what the flag was. */
+static bool
+set_flag(Oid database, size_t offset, bool value)
+{
+	DatabaseSlot *slot;
+	bool		before = false;
+
+	if (!FlowShmemIsAvailable())
+		return false;
+	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
+	slot = find(database);
+	if (slot != NULL)
+	{
+		bool	   *flag = (bool *) ((char *) &slot->info + offset);
+
+		before = *flag;
+		*flag = value;
+	}
+	LWLockRelease(FlowShmemLock());
+	return before;
+}
+
 void
 FlowDatabaseNotePrepared(Oid database)
 {
@@ -412,6 +483,16 @@ FlowDatabaseWanted(void)
 	for (int i = 0; i < FLOW_MAX_DATABASES; i++)
 		wanted += shared->slots[i].info.wanted;
 	LWLockRelease(FlowShmemLock());
+	return wanted;
+}
+
+bool
+FlowDatabaseIsWanted(void)
+{
+	bool		wanted = false;
+
+	for (int i = 0; FlowShmemIsAvailable() && i < FLOW_MAX_DATABASES; i++)
+		wanted |= ((volatile DatabaseSlot *) shared->slots)[i].info.wanted > 0;
 	return wanted;
 }
 
@@ -487,7 +568,10 @@ FlowDatabaseSetState(Oid database, FlowDatabaseState state)
 	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
 	slot = find_or_make(database);
 	if (slot != NULL && slot->info.scheduler_pid == 0)
+	{
 		slot->info.state = state;
+		slot->info.at_once = false;
+	}
 	LWLockRelease(FlowShmemLock());
 }
 
@@ -521,7 +605,7 @@ FlowDatabaseWakeLauncher(void)
  * itself fails, work goes on.
  */
 int
-FlowDatabaseLetGo(Oid database, TimestampTz until)
+FlowDatabaseLetGo(Oid database, TimestampTz until, bool gently)
 {
 	DatabaseSlot *slot;
 
@@ -536,7 +620,7 @@ FlowDatabaseLetGo(Oid database, TimestampTz until)
 
 	if (until <= GetCurrentTimestamp())
 		return 0;
-	return FlowSlotTerminate(database);
+	return FlowSlotTerminate(database, gently);
 }
 
 bool

@@ -21,6 +21,7 @@
 									 * ring overflowed */
 #define FLOW_ASK_EMIT		0x08	/* there are event rows to announce */
 #define FLOW_ASK_SWEEP		0x10	/* look at everything */
+#define FLOW_ASK_CANCEL		0x20	/* steps were interrupted: do they stop? */
 
 typedef enum FlowDatabaseState
 {
@@ -43,7 +44,13 @@ typedef struct FlowDatabaseInfo
 	TimestampTz let_go_until;	/* no process of ours may start before */
 	int64		emitted;		/* highest event id announced; 0: unknown */
 	int			wanted;			/* roles that could work and have no worker */
+	bool		watched;		/* something is under suspicion */
+	bool		promoted;		/* the server was, since this database was
+								 * worked in */
 	bool		no_slot;		/* a worker found no place in the server */
+	bool		at_once;		/* failures before do not count any more */
+	bool		is_foreign;		/* the extension's version is another; said */
+	bool		has_additions;	/* others put something on our tables; said */
 	int			prepared;		/* transactions prepared with something to
 								 * announce; after a start, as many as there
 								 * can be; -1: not known yet */
@@ -66,7 +73,10 @@ extern void FlowDatabaseAskDue(Oid database, TimestampTz due);
 extern void FlowDatabaseNotePrepared(Oid database);
 extern bool FlowDatabaseTakePrepared(Oid database); /* was there one? */
 
-/* The extension was created (or may have been): probe the database. */
+/*
+ * The extension was created or altered (or may have been), or processes may
+ * come back: probe the database, whatever was found there before.
+ */
 extern void FlowDatabaseProbe(Oid database);
 
 /*
@@ -90,7 +100,24 @@ extern int64 FlowDatabaseGetEmitted(Oid database);
 extern void FlowDatabaseSetEmitted(Oid database, int64 id);
 extern void FlowDatabaseSetWanted(Oid database, int wanted);
 extern void FlowDatabaseSetNoSlot(Oid database, bool no_slot);
+
+/*
+ * Is the extension of another version than the library, is there something of
+ * others on its tables?  Returns the answer before, so that it is said once.
+ */
+extern bool FlowDatabaseSetForeign(Oid database, bool is_foreign);
+extern bool FlowDatabaseSetAdditions(Oid database, bool has_additions);
 extern int	FlowDatabaseWanted(void);
+extern bool FlowDatabaseIsWanted(void); /* a hint, without the lock */
+
+/*
+ * Whether steps have to be looked up among those that ran in a crash; whether
+ * the first of each is to be run with care.
+ */
+extern bool FlowDatabaseIsWatched(Oid database);
+extern void FlowDatabaseSetWatched(Oid database, bool watched);
+extern bool FlowDatabaseIsPromoted(Oid database);
+extern void FlowDatabaseSetPromoted(Oid database);
 
 /* The launcher's side.  No state is set while a scheduler is attached. */
 extern void FlowDatabaseLauncherAttach(void);
@@ -102,11 +129,11 @@ extern void FlowDatabaseWakeLauncher(void);
 
 /*
  * No process of ours may be or come in that database until then; those that
- * are there are told to end.  Returns the number of those still there.  A time
- * that has passed takes it back.  A process that starts asks
+ * are there are told to end, gently or not (FlowSlotTerminate).  Returns the
+ * number of those still there.  A time that has passed takes it back.  A process that starts asks
  * FlowDatabaseIsLetGo after FlowSlotAttach: it is told, or it sees it.
  */
-extern int	FlowDatabaseLetGo(Oid database, TimestampTz until);
+extern int	FlowDatabaseLetGo(Oid database, TimestampTz until, bool gently);
 extern bool FlowDatabaseIsLetGo(Oid database);
 
 extern Size FlowDatabaseShmemSize(void);

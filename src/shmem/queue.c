@@ -5,16 +5,17 @@
  * One pool of entries serves all databases and roles.  Each lane is a heap of
  * entries, best first: priority, then a fair place, then the key.  share.c
  * gives out the places, so that a workflow with 100 000 runs and one with a
- * single run take turns.
+ * single run take turns.  What finds no room is marked in its share, and
+ * refill.c reads it from the tables.
  *
- * What finds no room is marked in its share, and refill.c reads it from the
- * tables.
+ * Beside the heap a lane has entries that cannot be taken now: steps that only
+ * one worker at a time may run, while another does (a heap of their own, so
+ * that they hide nothing behind them), and steps behind somebody's lock
+ * (gate.c).  Every entry is in exactly one of the three.
  *
  * All of it is protected by FlowShmemLock(), which the externs take.  Under
  * it nothing allocates, fails or waits, so they can be called in a commit
- * callback.  The heaps are the server's own; only their roots are kept in
- * shared memory, since the address of the comparison function is not the
- * same in all processes.
+ * callback.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -27,83 +28,30 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "shmem/gate.h"
+#include "shmem/lane.h"
 #include "shmem/queue.h"
 #include "shmem/share.h"
 #include "shmem/shmem.h"
 
-#define POOL_SIZE		16384	/* entries */
-#define LANE_LIMIT		(POOL_SIZE / 4 * 3) /* entries of one lane */
-#define SHARE_LIMIT		(POOL_SIZE / 4) /* entries of one workflow */
+/* Entries that one FlowQueuePop passes over, to bound its work */
+#define MAX_PASSED		1000
 
-/*
- * The same, for what lies past the mark of a share: the room above is for
- * steps before it, so that they do not take the mark back to themselves.
- */
-#define SHARE_FILL_LIMIT	(SHARE_LIMIT / 4 * 3)
-
-/* More than flow.workers can be: those that are ending still have theirs */
-#define MAX_WORKERS		128
-
-typedef struct Entry
-{
-	pairingheap_node node;		/* in its lane's heap */
-	dlist_node	by_age;			/* in its lane's list, oldest first */
-	TimestampTz pushed_at;
-	uint64		sequence;		/* lower first, among equal priorities */
-	FlowShare  *share;
-	FlowReady	ready;
-} Entry;
-
-typedef struct Lane
-{
-	Oid			database;		/* InvalidOid: not in use */
-	Oid			role;
-	int			pins;
-	int			entries;
-	int			workers;		/* attached */
-	int			idle;			/* of these, asleep */
-	int			starting;		/* registered, not yet attached */
-	FlowShareLane shares;
-	bool		lost;			/* entries were refused, of which no share
-								 * knows */
-	pairingheap_node *root;		/* of the heap */
-	dlist_head	by_age;
-} Lane;
-
-typedef struct Worker
-{
-	int			lane;			/* -1: free */
-	int			procno;
-	bool		sleeping;
-} Worker;
-
-typedef struct Queue
-{
-	int			n_lanes;		/* lanes behind have never been used */
-	int			n_workers;		/* attached or starting, in all lanes */
-	Lane		lanes[FLOW_MAX_LANES];
-	Worker		workers[MAX_WORKERS];
-	int			n_free;
-	int			free[POOL_SIZE];	/* the first n_free are free entries */
-	Entry		pool[POOL_SIZE];
-} Queue;
+/* Short names, here */
+typedef FlowLaneEntry Entry;
+typedef FlowLane Lane;
+typedef FlowLaneWorker Worker;
+typedef FlowQueue Queue;
 
 static Queue *queue = NULL;
 
 /* This process in queue->workers, or -1 */
 static int	my_worker = -1;
 
-static Lane *lock_lane(int number);
 static int	find_lane(Oid database, Oid role);
 static bool lane_is_reusable(const Lane *lane);
+static bool pass_over(Lane *lane, Entry *entry, bool turn);
 static bool push(Lane *lane, const FlowReady *ready, TimestampTz now);
-static FlowShare *find_share(const Lane *lane, const FlowReady *ready);
-static bool make_room(const Lane *for_lane);
-static void refuse(Lane *lane, FlowShare *share, const FlowStepKey *from);
-static void release(Lane *lane, Entry *entry);
-static pairingheap heap_of(Lane *lane);
-static int	compare(const pairingheap_node *a, const pairingheap_node *b,
-					void *arg);
 static void clear_lane(Lane *lane);
 static void describe_lane(int number, FlowLaneInfo *info);
 static void note_awake(Lane *lane);
@@ -121,15 +69,16 @@ FlowQueueShmemInit(void)
 	bool		found;
 
 	queue = ShmemInitStruct("flow queue", sizeof(Queue), &found);
+	FlowLaneInit(queue);
 	if (found)
 		return;
 
 	memset(queue, 0, sizeof(Queue));
-	for (int i = 0; i < MAX_WORKERS; i++)
+	for (int i = 0; i < FLOW_QUEUE_WORKERS; i++)
 		queue->workers[i].lane = -1;
-	for (int i = 0; i < POOL_SIZE; i++)
+	for (int i = 0; i < FLOW_QUEUE_POOL; i++)
 		queue->free[i] = i;
-	queue->n_free = POOL_SIZE;
+	queue->n_free = FLOW_QUEUE_POOL;
 }
 
 int
@@ -151,7 +100,7 @@ FlowQueuePinLane(Oid database, Oid role)
 void
 FlowQueueUnpinLane(int lane)
 {
-	Lane	   *pinned = lock_lane(lane);
+	Lane	   *pinned = FlowLaneLock(lane);
 
 	if (pinned == NULL)
 		return;
@@ -164,7 +113,7 @@ int
 FlowQueuePush(int lane, const FlowReady *entries, int n)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Lane	   *to = lock_lane(lane);
+	Lane	   *to = FlowLaneLock(lane);
 	int			pushed = 0;
 
 	if (to == NULL)
@@ -181,36 +130,100 @@ FlowQueuePush(int lane, const FlowReady *entries, int n)
 
 int
 FlowQueuePop(int lane, FlowReady *entries, int max,
-			 FlowTakePolicy policy, void *arg)
+			 const FlowTakePolicy *policy, void *arg)
 {
-	Lane	   *from = lock_lane(lane);
-	pairingheap heap;
+	Lane	   *from = FlowLaneLock(lane);
 	FlowTake	take = FLOW_TAKE;
+	Entry	   *first;
+	bool		turn;
+	int			passed = 0;
 	int			taken = 0;
 
 	if (from == NULL)
 		return 0;
-	heap = heap_of(from);
-	while (taken < max && take == FLOW_TAKE && !pairingheap_is_empty(&heap))
+	while (taken < max && take == FLOW_TAKE && passed < MAX_PASSED &&
+		   (first = FlowLaneBest(from)) != NULL)
 	{
-		Entry	   *first = pairingheap_container(Entry, node,
-												  pairingheap_first(&heap));
-
-		if (policy != NULL)
-			take = policy(&first->ready, taken, arg);
+		turn = policy->takes_turns(&first->ready, arg);
+		if (pass_over(from, first, turn))
+		{
+			passed++;
+			continue;
+		}
+		take = policy->choose(&first->ready, taken, arg);
 		if (take == FLOW_LEAVE)
 			break;
-		(void) pairingheap_remove_first(&heap);
+		if (turn)
+			from->turn = FlowMyProcNumber();
+		FlowLaneRemoveFromHeap(from, first);
 		entries[taken++] = first->ready;
 		FlowShareNoteTaken(first->share, first->sequence);
-		release(from, first);
+		FlowLaneRelease(from, first);
 	}
-	from->root = heap.ph_root;
 	LWLockRelease(FlowShmemLock());
 	return taken;
 }
 
-/* Reads without the lock: a worker asks after each batch. */
+/* Puts the entry where it hides nothing if it cannot be taken now. */
+static bool
+pass_over(Lane *lane, Entry *entry, bool turn)
+{
+	FlowGate   *gate = FlowGateFind(&lane->gates, entry->ready.definition_id,
+									entry->ready.key.step_no);
+
+	if (gate != NULL && FlowGateIsClosed(gate))
+	{
+		FlowLaneRemoveFromHeap(lane, entry);
+		dlist_delete(&entry->by_age);
+		lane->entries--;
+		FlowLaneAddAside(lane, gate, entry);
+		return true;
+	}
+	if (!turn || FlowLaneMayTakeTurn(lane))
+		return false;
+	FlowLaneRemoveFromHeap(lane, entry);
+	FlowLaneAddToHeap(lane, entry, true);
+	return true;
+}
+
+bool
+FlowQueueTakeTurn(int lane)
+{
+	Lane	   *at = FlowLaneLock(lane);
+	bool		mine;
+
+	if (at == NULL)
+		return false;
+	mine = FlowLaneMayTakeTurn(at);
+	if (mine)
+		at->turn = FlowMyProcNumber();
+	LWLockRelease(FlowShmemLock());
+	return mine;
+}
+
+void
+FlowQueueEndTurn(int lane)
+{
+	Lane	   *at = FlowLaneLock(lane);
+	int			waiting;
+
+	if (at == NULL)
+		return;
+	if (at->turn == FlowMyProcNumber())
+		at->turn = -1;
+	waiting = at->turn_entries;
+	LWLockRelease(FlowShmemLock());
+	if (waiting > 0)
+		(void) FlowQueueWake(lane, 1);
+}
+
+/* Reads without the lock, as the next does: a worker asks after each batch. */
+int
+FlowQueueLength(int lane)
+{
+	return lane < 0 ? 0 : ((volatile Queue *) queue)->lanes[lane].entries;
+}
+
 bool
 FlowQueueIsHungry(int lane)
 {
@@ -239,16 +252,16 @@ FlowQueueForget(Oid database)
 int
 FlowQueueRoom(int lane, const FlowReady *example)
 {
-	Lane	   *asked = lock_lane(lane);
+	Lane	   *asked = FlowLaneLock(lane);
 	FlowShare  *share;
 	int			room = 0;
 
 	if (asked == NULL)
 		return 0;
-	share = find_share(asked, example);
+	share = FlowLaneShare(asked, example);
 	if (share != NULL)
 	{
-		room = Max(SHARE_FILL_LIMIT - share->entries, 0);
+		room = Max(FlowLaneFillLimit() - share->entries, 0);
 		FlowShareDrop(share);
 	}
 	LWLockRelease(FlowShmemLock());
@@ -258,18 +271,18 @@ FlowQueueRoom(int lane, const FlowReady *example)
 void
 FlowQueueRefuse(int lane, const FlowReady *first)
 {
-	Lane	   *marked = lock_lane(lane);
+	Lane	   *marked = FlowLaneLock(lane);
 
 	if (marked == NULL)
 		return;
-	refuse(marked, find_share(marked, first), &first->key);
+	FlowLaneRefuse(marked, FlowLaneShare(marked, first), &first->key);
 	LWLockRelease(FlowShmemLock());
 }
 
 void
 FlowQueueMarkLost(int lane)
 {
-	Lane	   *marked = lock_lane(lane);
+	Lane	   *marked = FlowLaneLock(lane);
 
 	if (marked == NULL)
 		return;
@@ -280,7 +293,7 @@ FlowQueueMarkLost(int lane)
 bool
 FlowQueueTakeLost(int lane)
 {
-	Lane	   *marked = lock_lane(lane);
+	Lane	   *marked = FlowLaneLock(lane);
 	bool		taken;
 
 	if (marked == NULL)
@@ -295,7 +308,7 @@ FlowQueueTakeLost(int lane)
 int
 FlowQueueTakeRefused(int lane, FlowReady *firsts, int max)
 {
-	Lane	   *from = lock_lane(lane);
+	Lane	   *from = FlowLaneLock(lane);
 	dlist_mutable_iter iter;
 	int			n = 0;
 
@@ -338,7 +351,7 @@ FlowQueueLanes(Oid database, FlowLaneInfo *lanes, int max)
 void
 FlowQueueWorkerStarting(int lane, int delta)
 {
-	Lane	   *at = lock_lane(lane);
+	Lane	   *at = FlowLaneLock(lane);
 	int			before;
 
 	if (at == NULL)
@@ -352,11 +365,11 @@ FlowQueueWorkerStarting(int lane, int delta)
 void
 FlowQueueWorkerAttach(int lane)
 {
-	Lane	   *at = lock_lane(lane);
+	Lane	   *at = FlowLaneLock(lane);
 
 	if (at == NULL)
 		return;
-	for (int i = 0; i < MAX_WORKERS && my_worker < 0; i++)
+	for (int i = 0; i < FLOW_QUEUE_WORKERS && my_worker < 0; i++)
 		if (queue->workers[i].lane < 0)
 			my_worker = i;
 
@@ -366,6 +379,7 @@ FlowQueueWorkerAttach(int lane)
 		queue->workers[my_worker].lane = lane;
 		queue->workers[my_worker].procno = FlowMyProcNumber();
 		queue->workers[my_worker].sleeping = false;
+		queue->workers[my_worker].waiting_since = 0;
 	}
 	at->workers++;
 	if (at->starting > 0)
@@ -378,11 +392,13 @@ FlowQueueWorkerAttach(int lane)
 void
 FlowQueueWorkerDetach(int lane)
 {
-	Lane	   *at = lock_lane(lane);
+	Lane	   *at = FlowLaneLock(lane);
 
 	if (at == NULL)
 		return;
 	note_awake(at);
+	if (at->turn == FlowMyProcNumber())
+		at->turn = -1;
 	if (my_worker >= 0)
 		queue->workers[my_worker].lane = -1;
 	my_worker = -1;
@@ -401,12 +417,12 @@ FlowQueueWorkerTotal(void)
 bool
 FlowQueueWorkerSleep(int lane)
 {
-	Lane	   *at = lock_lane(lane);
+	Lane	   *at = FlowLaneLock(lane);
 	bool		is_empty;
 
 	if (at == NULL)
 		return true;
-	is_empty = at->entries == 0;
+	is_empty = FlowLaneTakeable(at, GetCurrentTimestamp()) == 0;
 	if (is_empty && my_worker >= 0 && !queue->workers[my_worker].sleeping)
 	{
 		queue->workers[my_worker].sleeping = true;
@@ -419,7 +435,7 @@ FlowQueueWorkerSleep(int lane)
 void
 FlowQueueWorkerWake(int lane)
 {
-	Lane	   *at = lock_lane(lane);
+	Lane	   *at = FlowLaneLock(lane);
 
 	if (at == NULL)
 		return;
@@ -430,10 +446,10 @@ FlowQueueWorkerWake(int lane)
 int
 FlowQueueWake(int lane, int n)
 {
-	int			procnos[MAX_WORKERS];
+	int			procnos[FLOW_QUEUE_WORKERS];
 	int			taken;
 
-	if (lock_lane(lane) == NULL)
+	if (FlowLaneLock(lane) == NULL)
 		return 0;
 	taken = take_sleepers(lane, n, procnos);
 	LWLockRelease(FlowShmemLock());
@@ -442,17 +458,6 @@ FlowQueueWake(int lane, int n)
 	for (int i = 0; i < taken; i++)
 		SetLatch(&GetPGProcByNumber(procnos[i])->procLatch);
 	return taken;
-}
-
-/* The lane, with the lock taken; NULL, and no lock, if there is none. */
-static Lane *
-lock_lane(int number)
-{
-	if (!FlowShmemIsAvailable() || number < 0)
-		return NULL;
-	Assert(number < FLOW_MAX_LANES);
-	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
-	return &queue->lanes[number];
 }
 
 /* The lane of this role, made if there is none; -1 when all are in use. */
@@ -479,6 +484,7 @@ find_lane(Oid database, Oid role)
 	memset(lane, 0, sizeof(Lane));
 	lane->database = database;
 	lane->role = role;
+	lane->turn = -1;
 	dlist_init(&lane->by_age);
 	dlist_init(&lane->shares.refused);
 	return reusable;
@@ -488,125 +494,20 @@ find_lane(Oid database, Oid role)
 static bool
 lane_is_reusable(const Lane *lane)
 {
-	return lane->pins == 0 && lane->entries == 0 && lane->workers == 0 &&
-		lane->starting == 0 && lane->shares.n_refused == 0 && !lane->lost;
+	return lane->pins == 0 && lane->entries == 0 && lane->aside == 0 &&
+		lane->workers == 0 && lane->starting == 0 &&
+		lane->shares.n_refused == 0 && !lane->lost;
 }
 
-/* False if there is no room; then that is marked. */
+/* False if there is no room. */
 static bool
 push(Lane *lane, const FlowReady *ready, TimestampTz now)
 {
-	FlowShare  *share = find_share(lane, ready);
-	Entry	   *entry;
-	pairingheap heap;
-	int			limit;
+	Entry	   *entry = FlowLaneMakeEntry(lane, ready, now);
 
-	if (share == NULL)
-	{
-		lane->lost = true;
-		return false;
-	}
-	limit = FlowShareIsPastMark(share, &ready->key) ? SHARE_FILL_LIMIT : SHARE_LIMIT;
-	if (share->entries >= limit || lane->entries >= LANE_LIMIT ||
-		(queue->n_free == 0 &&
-		 (lane->entries >= FLOW_LANE_RESERVE || !make_room(lane))))
-	{
-		refuse(lane, share, &ready->key);
-		return false;
-	}
-
-	entry = &queue->pool[queue->free[--queue->n_free]];
-	entry->ready = *ready;
-	entry->pushed_at = now;
-	entry->share = share;
-	entry->sequence = FlowShareAdd(&lane->shares, share);
-	heap = heap_of(lane);
-	pairingheap_add(&heap, &entry->node);
-	lane->root = heap.ph_root;
-	dlist_push_tail(&lane->by_age, &entry->by_age);
-	lane->entries++;
-	return true;
-}
-
-/* NULL if there are too many. */
-static FlowShare *
-find_share(const Lane *lane, const FlowReady *ready)
-{
-	return FlowShareGet((int) (lane - queue->lanes), ready->workflow_id,
-						ready->priority);
-}
-
-/*
- * Every lane has a right to a few entries: the longest one gives up its youngest,
- * which the table still knows.
- */
-static bool
-make_room(const Lane *for_lane)
-{
-	Lane	   *longest = NULL;
-	Entry	   *youngest;
-	pairingheap heap;
-
-	for (int i = 0; i < queue->n_lanes; i++)
-	{
-		Lane	   *lane = &queue->lanes[i];
-
-		if (lane != for_lane && lane->entries > FLOW_LANE_RESERVE &&
-			(longest == NULL || lane->entries > longest->entries))
-			longest = lane;
-	}
-	if (longest == NULL)
-		return false;
-	youngest = dlist_container(Entry, by_age, dlist_tail_node(&longest->by_age));
-	heap = heap_of(longest);
-	pairingheap_remove(&heap, &youngest->node);
-	longest->root = heap.ph_root;
-	refuse(longest, youngest->share, &youngest->ready.key);
-	release(longest, youngest);
-	return true;
-}
-
-/* Without a share to mark, all of the lane has to be read again. */
-static void
-refuse(Lane *lane, FlowShare *share, const FlowStepKey *from)
-{
-	if (share == NULL)
-		lane->lost = true;
-	else
-		FlowShareRefuse(&lane->shares, share, from);
-}
-
-/* Gives back an entry that is not in the heap any more. */
-static void
-release(Lane *lane, Entry *entry)
-{
-	dlist_delete(&entry->by_age);
-	FlowShareRemove(&lane->shares, entry->share);
-	lane->entries--;
-	queue->free[queue->n_free++] = (int) (entry - queue->pool);
-}
-
-/* The heap, for one operation; its root is to be stored in the lane after. */
-static pairingheap
-heap_of(Lane *lane)
-{
-	pairingheap heap = {compare, NULL, lane->root};
-
-	return heap;
-}
-
-/* Greater is what runs first. */
-static int
-compare(const pairingheap_node *a, const pairingheap_node *b, void *arg)
-{
-	const Entry *x = pairingheap_const_container(Entry, node, a);
-	const Entry *y = pairingheap_const_container(Entry, node, b);
-
-	if (x->ready.priority != y->ready.priority)
-		return x->ready.priority > y->ready.priority ? 1 : -1;
-	if (x->sequence != y->sequence)
-		return x->sequence < y->sequence ? 1 : -1;
-	return FlowShareCompareKeys(&y->ready.key, &x->ready.key);
+	if (entry != NULL)
+		FlowLaneEnqueue(lane, entry);
+	return entry != NULL;
 }
 
 static void
@@ -614,9 +515,12 @@ clear_lane(Lane *lane)
 {
 	dlist_mutable_iter iter;
 
-	lane->root = NULL;
+	lane->root = lane->turn_root = NULL;
+	lane->turn_entries = 0;
 	dlist_foreach_modify(iter, &lane->by_age)
-		release(lane, dlist_container(Entry, by_age, iter.cur));
+		FlowLaneRelease(lane, dlist_container(Entry, by_age, iter.cur));
+	while (lane->aside > 0)
+		FlowLaneDropAside(lane);
 	dlist_foreach_modify(iter, &lane->shares.refused)
 		FlowShareForgive(&lane->shares, dlist_container(FlowShare, by_lane, iter.cur));
 	lane->lost = false;
@@ -630,6 +534,9 @@ describe_lane(int number, FlowLaneInfo *info)
 	info->lane = number;
 	info->role = lane->role;
 	info->entries = lane->entries;
+	info->takeable = FlowLaneTakeable(lane, GetCurrentTimestamp());
+	info->aside = lane->aside;
+	info->next_try = FlowGateNext(&lane->gates);
 	info->workers = lane->workers;
 	info->idle = lane->idle;
 	info->starting = lane->starting;
@@ -657,7 +564,7 @@ take_sleepers(int number, int n, int *procnos)
 	Lane	   *lane = &queue->lanes[number];
 	int			taken = 0;
 
-	for (int i = 0; i < MAX_WORKERS && taken < n && lane->idle > 0; i++)
+	for (int i = 0; i < FLOW_QUEUE_WORKERS && taken < n && lane->idle > 0; i++)
 	{
 		Worker	   *worker = &queue->workers[i];
 

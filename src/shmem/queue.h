@@ -22,7 +22,12 @@ typedef enum FlowTake
 	FLOW_LEAVE					/* leave it and stop */
 } FlowTake;
 
-typedef FlowTake (*FlowTakePolicy) (const FlowReady *next, int taken, void *arg);
+typedef struct FlowTakePolicy
+{
+	/* Asked first: may only one worker of the lane at a time do such work? */
+	bool		(*takes_turns) (const FlowReady *next, void *arg);
+	FlowTake	(*choose) (const FlowReady *next, int taken, void *arg);
+} FlowTakePolicy;
 
 /*
  * A lane is the queue of one role in one database.  Lanes are numbered; a
@@ -42,10 +47,21 @@ extern int	FlowQueuePush(int lane, const FlowReady *entries, int n);
 
 /*
  * Takes entries off a lane, best first, at most max, asking the policy about
- * each under the lock (it must not block or fail).  Returns the number.
+ * each under the lock (it must not block or fail).  Returns the number.  What
+ * only one worker at a time may do is passed over unless it is this worker's
+ * turn, which then lasts until FlowQueueEndTurn.
  */
 extern int	FlowQueuePop(int lane, FlowReady *entries, int max,
-						 FlowTakePolicy policy, void *arg);
+						 const FlowTakePolicy *policy, void *arg);
+
+/*
+ * Turns.  FlowQueueTakeTurn never waits; FlowQueueEndTurn, and the end of the
+ * worker, wake another if there is something for it.
+ */
+extern bool FlowQueueTakeTurn(int lane);
+extern void FlowQueueEndTurn(int lane);
+
+extern int	FlowQueueLength(int lane);
 
 /* Were steps refused, and are few left of what was not? */
 extern bool FlowQueueIsHungry(int lane);
@@ -53,7 +69,7 @@ extern bool FlowQueueIsHungry(int lane);
 /* Drops every entry of a database: its extension, or it, is going away. */
 extern void FlowQueueForget(Oid database);
 
-/* Entries that every lane has room for, however full the queue is */
+/* Entries that every lane, and every workflow in it, has room for */
 #define FLOW_LANE_RESERVE	64
 
 /*
@@ -82,6 +98,10 @@ typedef struct FlowLaneInfo
 	int			lane;
 	Oid			role;
 	int			entries;
+	int			takeable;		/* of these, what a further worker could take,
+								 * and steps set aside that are due */
+	int			aside;			/* further ones, set aside behind a lock */
+	TimestampTz next_try;		/* when one of those is tried */
 	int			workers;		/* attached */
 	int			idle;			/* of these, asleep on their latch */
 	int			starting;		/* registered but not yet attached */
@@ -107,7 +127,7 @@ extern int	FlowQueueWorkerTotal(void);
 
 /*
  * Notes that this worker is about to sleep.  Returns false, and notes nothing, if
- * there is work in the lane.
+ * there is work in the lane that it could take.
  */
 extern bool FlowQueueWorkerSleep(int lane);
 extern void FlowQueueWorkerWake(int lane);

@@ -95,12 +95,17 @@ FlowShareDrop(FlowShare *share)
 		(void) hash_search(shares, &level->key, HASH_REMOVE, NULL);
 }
 
-uint64
+void
 FlowShareAdd(FlowShareLane *lane, FlowShare *share)
 {
 	share->entries++;
-	share->sequence = Max(share->level->sequence, share->sequence) + 1;
 	update_hunger(lane, share);
+}
+
+uint64
+FlowSharePlace(FlowShare *share)
+{
+	share->sequence = Max(share->level->sequence, share->sequence) + 1;
 	return share->sequence;
 }
 

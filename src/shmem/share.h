@@ -2,7 +2,7 @@
  * share.h
  *	  The share that each workflow has in a lane of the ready queue.
  *
- * For queue.c, under FlowShmemLock.  Nothing here fails or allocates.
+ * For lane.c and queue.c, under FlowShmemLock.  Nothing here fails or allocates.
  *-------------------------------------------------------------------------
  */
 #ifndef FLOW_SHARE_H
@@ -51,8 +51,11 @@ extern FlowShare *FlowShareGet(int lane, int32 workflow_id, int32 priority);
 /* Forgets a share that has no entries, and of which none were refused. */
 extern void FlowShareDrop(FlowShare *share);
 
-/* Counts an entry; returns the place it gets among those of its priority. */
-extern uint64 FlowShareAdd(FlowShareLane *lane, FlowShare *share);
+/* Counts an entry. */
+extern void FlowShareAdd(FlowShareLane *lane, FlowShare *share);
+
+/* The place that its next entry gets among those of its priority */
+extern uint64 FlowSharePlace(FlowShare *share);
 
 /* Counts one less; the share may be gone afterwards. */
 extern void FlowShareRemove(FlowShareLane *lane, FlowShare *share);

@@ -22,11 +22,14 @@
 
 #include "shmem/average.h"
 #include "shmem/database.h"
+#include "shmem/overdue.h"
 #include "shmem/queue.h"
+#include "shmem/recorder.h"
 #include "shmem/ring.h"
 #include "shmem/share.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 #include "shmem/waiters.h"
 
 /* To be raised when a structure changes its meaning but not its size */
@@ -49,6 +52,11 @@ static const Part parts[] = {
 	{"ring", FlowRingShmemSize, FlowRingShmemInit},
 	{"waiters", FlowWaitersShmemSize, FlowWaitersShmemInit},
 	{"average", FlowAverageShmemSize, FlowAverageShmemInit},
+	{"recorder", FlowRecorderShmemSize, FlowRecorderShmemInit},
+	{"overdue", FlowOverdueShmemSize, FlowOverdueShmemInit},
+#ifdef FLOW_TEST
+	{"test points", FlowTestShmemSize, FlowTestShmemInit},
+#endif
 };
 
 /* Written once, by the postmaster */

@@ -13,6 +13,10 @@
  * cancel and then looks at the slots, both with a full barrier in between, so
  * that at least one sees the other.
  *
+ * SQL can catch the interrupt and go on.  So the scheduler looks after those
+ * who were interrupted, repeats the signal, and in the end asks the worker to
+ * end, which SQL cannot catch.  A client in flow_drain is never ended.
+ *
  * A slot is protected by its spinlock, the list of the last cancels by
  * another; both are held for a few instructions, never together, and no
  * signal is sent meanwhile.
@@ -26,14 +30,20 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/timestamp.h"
 
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 
 #define CANCELS_KEPT	64
+#define PURSUE_PATIENCE	5000	/* ms after which its worker is ended */
+#define STALE_AFTER		10000	/* ms that an interrupt may be on its way */
 
 /* A cancel of a run: what it does at a lower epoch is void */
 typedef struct Cancel
@@ -48,8 +58,9 @@ typedef struct Slot
 {
 	slock_t		mutex;
 	FlowSlotInfo info;			/* pid 0: free; changed by its owner only */
-	bool		interrupted;	/* "cancel" says why */
+	TimestampTz interrupted_at; /* "cancel" says why; 0: it was not */
 	Cancel		cancel;
+	bool		ended;			/* it was asked to end */
 } Slot;
 
 typedef struct SlotShared
@@ -75,8 +86,12 @@ static void slot_abort(XactEvent event, void *arg);
 static void slot_abort_sub(SubXactEvent event, SubTransactionId mine,
 						   SubTransactionId parent, void *arg);
 static void note_cancel(Cancel cancel);
-static int	mark_interrupted(Slot *slot, Cancel cancel);
+static int	mark_interrupted(Slot *slot, Cancel cancel, TimestampTz now);
+static bool goes_on(const Slot *slot);
+static int	choose_signal(Slot *slot, Oid database, TimestampTz now,
+						  FlowSlotInfo *info);
 static bool copy_slot(Slot *slot, FlowSlotInfo *out);
+static bool ask_to_end(const FlowSlotInfo *info, bool gently);
 
 Size
 FlowSlotShmemSize(void)
@@ -136,7 +151,8 @@ claim(Slot *slot, const FlowSlotInfo *info)
 	if (claimed)
 	{
 		slot->info = *info;
-		slot->interrupted = false;
+		slot->interrupted_at = 0;
+		slot->ended = false;
 	}
 	SpinLockRelease(&slot->mutex);
 	return claimed;
@@ -204,7 +220,7 @@ FlowSlotDetach(void)
 	my_slot = NULL;
 	SpinLockAcquire(&slot->mutex);
 	memset(&slot->info, 0, sizeof(FlowSlotInfo));
-	slot->interrupted = false;
+	slot->interrupted_at = 0;
 	SpinLockRelease(&slot->mutex);
 }
 
@@ -224,9 +240,23 @@ FlowSlotBegin(const FlowStepKey *key, int32 definition_id, int32 epoch,
 		slot->info.epoch = epoch;
 		slot->info.attempt = attempt;
 		slot->info.since = since;
+		slot->info.deadline = 0;
+		slot->info.cancelled_at = 0;
 		SpinLockRelease(&slot->mutex);
 	}
 	pg_memory_barrier();
+}
+
+void
+FlowSlotSetDeadline(TimestampTz deadline)
+{
+	Slot	   *slot = my_slot;
+
+	if (slot == NULL)
+		return;
+	SpinLockAcquire(&slot->mutex);
+	slot->info.deadline = deadline;
+	SpinLockRelease(&slot->mutex);
 }
 
 /*
@@ -271,22 +301,29 @@ copy_slot(Slot *slot, FlowSlotInfo *out)
 	return out->pid != 0;
 }
 
-void
+bool
 FlowSlotCancelRun(int64 run_id, int32 epoch)
 {
 	Cancel		cancel = {MyDatabaseId, run_id, epoch};
+	TimestampTz now = GetCurrentTimestamp();
+	bool		found = false;
 
 	if (!FlowShmemIsAvailable())
-		return;
+		return false;
+	FLOW_TEST_POINT("cancel-note");
 	note_cancel(cancel);
 	pg_memory_barrier();
 	for (int i = 0; i < FLOW_MAX_SLOTS; i++)
 	{
-		int			pid = mark_interrupted(&shared->slots[i], cancel);
+		int			pid = mark_interrupted(&shared->slots[i], cancel, now);
 
-		if (pid != 0)
-			(void) kill(pid, SIGINT);
+		if (pid == 0)
+			continue;
+		found = true;
+		FLOW_TEST_POINT("cancel-signal");
+		(void) kill(pid, SIGINT);
 	}
+	return found;
 }
 
 static void
@@ -303,7 +340,7 @@ note_cancel(Cancel cancel)
 
 /* Returns the process to signal; 0 if it does not run that. */
 static int
-mark_interrupted(Slot *slot, Cancel cancel)
+mark_interrupted(Slot *slot, Cancel cancel, TimestampTz now)
 {
 	int			pid = 0;
 
@@ -314,11 +351,72 @@ mark_interrupted(Slot *slot, Cancel cancel)
 		slot->info.epoch < cancel.epoch)
 	{
 		pid = slot->info.pid;
-		slot->interrupted = true;
+		slot->interrupted_at = now;
 		slot->cancel = cancel;
+		if (slot->info.cancelled_at == 0)
+			slot->info.cancelled_at = now;
 	}
 	SpinLockRelease(&slot->mutex);
 	return pid;
+}
+
+TimestampTz
+FlowSlotPursue(Oid database)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next = DT_NOEND;
+	FlowSlotInfo info;
+
+	for (int i = 0; FlowShmemIsAvailable() && i < FLOW_MAX_SLOTS; i++)
+	{
+		int			signal = choose_signal(&shared->slots[i], database, now, &info);
+
+		if (signal == 0)
+			continue;
+		if (signal == SIGTERM)
+			ereport(LOG,
+					(errmsg("ending flow worker %d, since a step of run " INT64_FORMAT " goes on although the run was cancelled",
+							info.pid, info.key.run_id),
+					 errdetail("Step number %d, attempt %d, does not react to its cancel.",
+							   info.key.step_no, info.attempt)));
+		else
+			next = TimestampTzPlusMilliseconds(now, FLOW_PURSUE_INTERVAL);
+		(void) kill(info.pid, signal);
+	}
+	return next;
+}
+
+/* Copies the slot if its process is to be signalled; 0: it is not. */
+static int
+choose_signal(Slot *slot, Oid database, TimestampTz now, FlowSlotInfo *info)
+{
+	int			signal = 0;
+
+	SpinLockAcquire(&slot->mutex);
+	if (slot->info.database == database && goes_on(slot))
+	{
+		signal = SIGINT;
+		if (slot->info.type == FLOW_PROCESS_WORKER &&
+			now - slot->info.cancelled_at >= PURSUE_PATIENCE * INT64CONST(1000))
+		{
+			signal = SIGTERM;
+			slot->ended = true;
+		}
+		slot->interrupted_at = now;
+		*info = slot->info;
+	}
+	SpinLockRelease(&slot->mutex);
+	return signal;
+}
+
+/* True if the step that was interrupted is still running. */
+static bool
+goes_on(const Slot *slot)
+{
+	return slot->info.pid != 0 && slot->info.busy && !slot->ended &&
+		slot->info.cancelled_at != 0 &&
+		slot->info.key.run_id == slot->cancel.run_id &&
+		slot->info.epoch < slot->cancel.epoch;
 }
 
 uint64
@@ -362,21 +460,23 @@ FlowSlotTakeInterrupt(int64 run_id)
 {
 	Slot	   *slot = my_slot;
 	FlowInterrupt interrupt = FLOW_INTERRUPT_NONE;
+	TimestampTz now = GetCurrentTimestamp();
 
 	if (slot == NULL)
 		return FLOW_INTERRUPT_NONE;
 	SpinLockAcquire(&slot->mutex);
-	if (slot->interrupted)
+	if (slot->interrupted_at != 0 &&
+		!TimestampDifferenceExceeds(slot->interrupted_at, now, STALE_AFTER))
 		interrupt = slot->cancel.run_id == run_id &&
 			slot->cancel.epoch > slot->info.epoch ?
 			FLOW_INTERRUPT_RUN : FLOW_INTERRUPT_STALE;
-	slot->interrupted = false;
+	slot->interrupted_at = 0;
 	SpinLockRelease(&slot->mutex);
 	return interrupt;
 }
 
 int
-FlowSlotTerminate(Oid database)
+FlowSlotTerminate(Oid database, bool gently)
 {
 	FlowSlotInfo info;
 	int			n = 0;
@@ -387,7 +487,21 @@ FlowSlotTerminate(Oid database)
 		if (copy_slot(&shared->slots[i], &info) &&
 			info.database == database && info.pid != MyProcPid &&
 			info.type != FLOW_PROCESS_DRAIN &&
-			kill(info.pid, SIGTERM) == 0)
+			ask_to_end(&info, gently))
 			n++;
 	return n;
+}
+
+/* Returns false if there is no such process any more. */
+static bool
+ask_to_end(const FlowSlotInfo *info, bool gently)
+{
+	PGPROC	   *proc;
+
+	if (info->busy || !gently)
+		return kill(info->pid, SIGTERM) == 0;
+	proc = BackendPidGetProc(info->pid);
+	if (proc != NULL)
+		SetLatch(&proc->procLatch);
+	return proc != NULL;
 }

@@ -11,6 +11,9 @@
 
 #define FLOW_MAX_SLOTS	256
 
+/* ms between two interrupts of a step that does not stop */
+#define FLOW_PURSUE_INTERVAL	200
+
 typedef enum FlowProcessType
 {
 	FLOW_PROCESS_LAUNCHER,
@@ -31,6 +34,8 @@ typedef struct FlowSlotInfo
 	int32		epoch;
 	int32		attempt;
 	TimestampTz since;			/* start of the step, or of idleness */
+	TimestampTz deadline;		/* when the step's time is over; 0: never */
+	TimestampTz cancelled_at;	/* when the step was cancelled; 0: it was not */
 } FlowSlotInfo;
 
 /*
@@ -46,15 +51,25 @@ extern void FlowSlotBegin(const FlowStepKey *key, int32 definition_id,
 						  int32 epoch, int32 attempt, TimestampTz since);
 extern void FlowSlotEnd(void);
 
+/* Says when the step will be cancelled for taking too long; for onlookers. */
+extern void FlowSlotSetDeadline(TimestampTz deadline);
+
 /* Copies all slots in use; returns the number. */
 extern int	FlowSlotList(FlowSlotInfo *out, int max);
 
 /*
  * Cancels.  FlowSlotCancelRun is called after the commit that raised the run's epoch:
  * it remembers (run, epoch), and interrupts whoever runs a step of that run at
- * an older epoch.  Safe in a commit callback.
+ * an older epoch; returns whether there was anybody.  Safe in a commit callback.
  */
-extern void FlowSlotCancelRun(int64 run_id, int32 epoch);
+extern bool FlowSlotCancelRun(int64 run_id, int32 epoch);
+
+/*
+ * For the scheduler: interrupts again those in the database who go on with a
+ * step although its run was cancelled, and ends a worker that has done so for
+ * too long.  Returns when to look again; DT_NOEND: there is nobody.
+ */
+extern TimestampTz FlowSlotPursue(Oid database);
 
 /*
  * True if the run has been cancelled at an epoch above "epoch" since
@@ -75,10 +90,11 @@ typedef enum FlowInterrupt
 extern FlowInterrupt FlowSlotTakeInterrupt(int64 run_id);
 
 /*
- * Asks all processes of ours in a database to end (SIGTERM), but neither the
- * caller nor clients in flow_drain.  Returns how many there are.
+ * Asks all processes of ours in a database to end, but neither the caller nor
+ * clients in flow_drain.  Returns how many there are.  Gently: those that run
+ * no step are only woken, since they leave by themselves when they see why.
  */
-extern int	FlowSlotTerminate(Oid database);
+extern int	FlowSlotTerminate(Oid database, bool gently);
 
 extern Size FlowSlotShmemSize(void);
 extern void FlowSlotShmemInit(void);

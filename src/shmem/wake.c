@@ -24,10 +24,12 @@
 #include "utils/memutils.h"
 
 #include "shmem/database.h"
+#include "shmem/recorder.h"
 #include "shmem/ring.h"
 #include "shmem/share.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 #include "shmem/waiters.h"
 #include "shmem/wake.h"
 
@@ -75,7 +77,9 @@ typedef struct Level
 	int			nest;
 	bool		has_ready;
 	bool		events;
+	bool		sweep;
 	bool		installed;
+	bool		released;
 	RoleNotes  *roles;
 	Notes		dues;
 	Notes		ended;
@@ -199,10 +203,24 @@ FlowWakeNoteEvents(void)
 }
 
 void
+FlowWakeNoteSweep(void)
+{
+	if (is_wanted())
+		current_level()->sweep = true;
+}
+
+void
 FlowWakeNoteInstalled(void)
 {
 	if (is_wanted())
 		current_level()->installed = true;
+}
+
+void
+FlowWakeNoteReleased(void)
+{
+	if (is_wanted())
+		current_level()->released = true;
 }
 
 bool
@@ -346,7 +364,9 @@ merge(Level *inner)
 	}
 	outer->has_ready |= inner->has_ready;
 	outer->events |= inner->events;
+	outer->sweep |= inner->sweep;
 	outer->installed |= inner->installed;
+	outer->released |= inner->released;
 	merge_roles(outer, inner);
 	append(&outer->dues, &inner->dues);
 	append(&outer->ended, &inner->ended);
@@ -396,11 +416,18 @@ at_xact(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 			if (innermost != NULL && is_wanted())
+			{
+				FLOW_TEST_POINT("commit");
 				lay_out(innermost);
+			}
 			break;
 		case XACT_EVENT_COMMIT:
 			if (outgoing.is_ready)
+			{
+				FLOW_TEST_POINT("push-begin");
 				send_all(innermost);
+				FLOW_TEST_POINT("push-end");
+			}
 			forget();
 			break;
 		case XACT_EVENT_PREPARE:
@@ -488,8 +515,12 @@ send_all(const Level *level)
 {
 	uint32		ask = level->events ? FLOW_ASK_EMIT : 0;
 
+	if (level->sweep)
+		ask |= FLOW_ASK_SWEEP;
+
 	for (const Note *note = level->cancels.first; note; note = note->next)
-		FlowSlotCancelRun(note->u.run.run_id, note->u.run.epoch);
+		if (FlowSlotCancelRun(note->u.run.run_id, note->u.run.epoch))
+			ask |= FLOW_ASK_CANCEL;
 	for (int i = 0; i < outgoing.n_parcels; i++)
 		ask |= send_parcel(outgoing.parcels[i]);
 	if (outgoing.n_dues > 0)
@@ -503,6 +534,11 @@ send_all(const Level *level)
 		FlowDatabaseAsk(MyDatabaseId, ask);
 	if (level->installed)
 		FlowDatabaseProbe(MyDatabaseId);
+	if (level->released)
+	{
+		FlowRecorderRelease();
+		FlowDatabaseWakeLauncher();
+	}
 }
 
 /* Returns what the scheduler has to be asked for. */

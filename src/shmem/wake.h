@@ -21,7 +21,9 @@ extern void FlowWakeNoteDue(const FlowStepKey *key, TimestampTz due_at);
 extern void FlowWakeNoteEnded(int64 run_id);	/* flow_await may look */
 extern void FlowWakeNoteCancel(int64 run_id, int32 epoch);
 extern void FlowWakeNoteEvents(void);
+extern void FlowWakeNoteSweep(void);	/* too much to say: look at everything */
 extern void FlowWakeNoteInstalled(void);	/* CREATE or DROP EXTENSION flow */
+extern void FlowWakeNoteReleased(void); /* after a row of crashes */
 
 /*
  * True if this transaction, or one of its live subtransactions, has started a run

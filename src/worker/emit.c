@@ -20,6 +20,7 @@
 
 #include "catalog/cat_sweep.h"
 #include "shmem/database.h"
+#include "shmem/testpoint.h"
 #include "worker/emit.h"
 #include "worker/scheduler.h"
 
@@ -129,6 +130,7 @@ emit_body(int64 home, void *arg)
 	if (round->floor < 0)
 		begin_reading(round, &range);
 	round->n = FlowSweepReadEvents(&range, events, EMIT_MAX);
+	FLOW_TEST_POINT("emit-send");
 	for (int i = 0; i < round->n; i++)
 	{
 		announce(&events[i]);

@@ -41,8 +41,11 @@
 #include "guc.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
+#include "shmem/recorder.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 #include "worker/launcher.h"
+#include "worker/repair.h"
 #include "worker/scheduler.h"
 
 #define LAUNCHER_RESTART		1	/* s until the postmaster restarts it */
@@ -131,6 +134,8 @@ FlowLauncherMain(Datum main_arg)
 			discovered = true;
 		}
 		if (FlowEnabled)
+			wake = FlowRepairHeldUntil();
+		if (FlowEnabled && wake == 0)
 			wake = serve();
 		MemoryContextSwitchTo(scratch);
 		MemoryContextReset(scratch);
@@ -159,6 +164,7 @@ begin(void)
 	entries = hash_create("flow databases", 32, &control,
 						  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	FlowSlotAttach(FLOW_PROCESS_LAUNCHER, InvalidOid, InvalidOid);
+	FlowRecorderAttach(InvalidOid);
 	FlowDatabaseLauncherAttach();
 }
 
@@ -232,7 +238,7 @@ may_run(Form_pg_database row)
 		FlowGucIncludesDatabase(NameStr(row->datname));
 }
 
-/* Marks databases that we know nothing of, to be probed. */
+/* Marks databases to be probed: those we know nothing of, or nothing good. */
 static void
 discover(void)
 {
@@ -248,7 +254,8 @@ discover(void)
 
 		for (int i = 0; i < n; i++)
 			if (known[i].database == database->oid)
-				probe = probe && known[i].state == FLOW_DATABASE_ABSENT;
+				probe = probe && (known[i].is_foreign ||
+								  known[i].state == FLOW_DATABASE_ABSENT);
 		if (probe)
 			FlowDatabaseProbe(database->oid);
 	}
@@ -357,6 +364,11 @@ judge(const FlowDatabaseInfo *info, Entry *entry, TimestampTz now)
 	}
 	else if (claims && entry->handle == NULL)
 		judge_orphan(info, entry, now);
+	if (info->at_once)
+	{
+		entry->not_before = 0;
+		entry->delay = 0;
+	}
 }
 
 /*
@@ -424,6 +436,7 @@ start_scheduler(Entry *entry, TimestampTz now)
 	if (database == NULL)
 	{
 		FlowQueueForget(entry->database);
+		FlowRecorderForget(entry->database);
 		FlowDatabaseForget(entry->database);
 		return;
 	}
@@ -437,6 +450,7 @@ start_scheduler(Entry *entry, TimestampTz now)
 	/* the state first: the scheduler may attach before we return */
 	FlowDatabaseSetState(entry->database, FLOW_DATABASE_STARTING);
 	entry->started_at = now;
+	FLOW_TEST_POINT("launcher-start");
 	caller = MemoryContextSwitchTo(TopMemoryContext);
 	entry->handle = FlowSchedulerRegister(entry->database);
 	MemoryContextSwitchTo(caller);

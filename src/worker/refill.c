@@ -25,6 +25,7 @@
 
 #include "catalog/cat_sweep.h"
 #include "shmem/queue.h"
+#include "shmem/testpoint.h"
 #include "worker/refill.h"
 #include "worker/scheduler.h"
 
@@ -147,6 +148,7 @@ refill_body(int64 home, void *arg)
 {
 	Refill	   *refill = arg;
 
+	FLOW_TEST_POINT("refill-read");
 	add_refused(refill);
 	read_around(refill, home);
 	if (refill->sweeps)
@@ -181,7 +183,7 @@ static bool
 is_swept(const Refill *refill, int found, TimestampTz *before)
 {
 	const FlowLaneInfo *lane = found < 0 ? NULL : &refill->lanes[found];
-	bool		waiting = lane != NULL && lane->entries > 0;
+	bool		waiting = lane != NULL && lane->entries + lane->aside > 0;
 
 	*before = DT_NOEND;
 	if (lane != NULL && refill->lost[found])

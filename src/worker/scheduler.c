@@ -34,15 +34,19 @@
 #include "base/guard.h"
 #include "base/identity.h"
 #include "base/install.h"
+#include "catalog/cat_release.h"
 #include "catalog/cat_sweep.h"
 #include "compat.h"
 #include "flow.h"
 #include "guc.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
+#include "shmem/recorder.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 #include "worker/emit.h"
 #include "worker/refill.h"
+#include "worker/repair.h"
 #include "worker/scheduler.h"
 #include "worker/staff.h"
 #include "worker/timer.h"
@@ -59,7 +63,15 @@ typedef struct Transaction
 	void	   *arg;
 	bool		absent;
 	bool		changed;
+	bool		foreign;
 } Transaction;
+
+/* What look_around has found */
+typedef struct Found
+{
+	char	   *version;
+	char	   *additions;		/* NULL: none */
+} Found;
 
 static MemoryContext scratch;
 static uint32 known_generation; /* of the installation we work for */
@@ -74,14 +86,19 @@ static TimestampTz busy_at = 0; /* when there was something to do */
 static TimestampTz active_at = 0;	/* the same, or an idle worker */
 static TimestampTz paused_until = 0;	/* after an error */
 static int	pause_length = 0;	/* ms, of the last pause */
+static TimestampTz pursue_at = 0;	/* look whether cancelled steps stop */
 
 static void begin(Oid database);
 static void reload_if_asked(void);
 static bool must_leave(void);
 static void look_around(void);
 static void look_body(int64 home, void *arg);
+static void names_body(int64 home, void *arg);
+static void note_version(const char *version);
+static void note_additions(const char *additions);
 static void start_anew(void);
 static void work(uint32 asked, TimestampTz now);
+static void pursue(TimestampTz now);
 static FlowRefillMode choose_sweep(bool all, TimestampTz now);
 static bool note_activity(TimestampTz now);
 static TimestampTz compute_wake_time(TimestampTz now);
@@ -126,6 +143,7 @@ FlowSchedulerMain(Datum main_arg)
 
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
+		pursue(now);
 
 		/*
 		 * Requests are taken before the look that answers them: one left over
@@ -166,7 +184,9 @@ begin(Oid database)
 	MemoryContextSwitchTo(scratch);
 	SetConfigOption("application_name", "flow scheduler", PGC_USERSET,
 					PGC_S_SESSION);
+	FLOW_TEST_POINT("scheduler-start");
 	FlowSlotAttach(FLOW_PROCESS_SCHEDULER, MyDatabaseId, GetUserId());
+	FlowRecorderAttach(MyDatabaseId);
 	FlowDatabaseAttach(MyDatabaseId);
 	FlowStaffReset();
 	active_at = GetCurrentTimestamp();
@@ -197,15 +217,23 @@ must_leave(void)
 static void
 look_around(void)
 {
-	char	   *version = NULL;
+	Found		found = {0};
 
 	if (is_known)
 		return;
-	if (!FlowSchedulerTransact("look up the extension", look_body, &version))
+	if (!FlowSchedulerTransact("look up the extension", look_body, &found))
 		return;
 	is_known = true;
+	note_version(found.version);
+	note_additions(found.additions);
+}
+
+/* The launcher starts another now and then, so what is wrong is said once. */
+static void
+note_version(const char *version)
+{
 	is_foreign = strcmp(version, FLOW_LIBRARY_VERSION) != 0;
-	if (is_foreign)
+	if (!FlowDatabaseSetForeign(MyDatabaseId, is_foreign) && is_foreign)
 		ereport(WARNING,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension \"flow\" has version %s, but the server has loaded version %s of its library",
@@ -213,17 +241,41 @@ look_around(void)
 				 errdetail("Workflows of the database with OID %u do not run.",
 						   MyDatabaseId),
 				 errhint("Run ALTER EXTENSION flow UPDATE, or restart the server if the library is the older one.")));
+	else if (!is_excluded)
+		(void) FlowSchedulerTry("follow renamed roles", names_body, NULL);
+}
+
+static void
+note_additions(const char *additions)
+{
+	if (!FlowDatabaseSetAdditions(MyDatabaseId, additions != NULL) &&
+		additions != NULL)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("tables of extension \"flow\" have something on them that is not its own"),
+				 errdetail("In the database with OID %u: %s.", MyDatabaseId,
+						   additions),
+				 errhint("It can stop workflows, or change what they do.  Drop it.")));
 }
 
 static void
 look_body(int64 home, void *arg)
 {
-	char	  **version = arg;
-	char	   *found = FlowSweepExtensionVersion();
+	Found	   *found = arg;
+	char	   *version = FlowSweepExtensionVersion();
+	char	   *additions = FlowSweepAdditions();
 	char	   *name = get_database_name(MyDatabaseId);
 
-	*version = MemoryContextStrdup(scratch, found ? found : "");
+	found->version = MemoryContextStrdup(scratch, version ? version : "");
+	if (additions != NULL)
+		found->additions = MemoryContextStrdup(scratch, additions);
 	is_excluded = name == NULL || !FlowGucIncludesDatabase(name);
+}
+
+static void
+names_body(int64 home, void *arg)
+{
+	FlowReleaseFollowNames(home);
 }
 
 /* A new installation: what was known of the one before is void. */
@@ -248,6 +300,8 @@ work(uint32 asked, TimestampTz now)
 	if (asked != 0)
 		busy_at = now;
 
+	if (!FlowRepairRun(mode != FLOW_REFILL_OVERFLOWN))
+		return;
 	if (mode != FLOW_REFILL_OVERFLOWN || asked & FLOW_ASK_REFILL ||
 		FlowRefillNext() != DT_NOEND)
 		FlowRefillRun(mode);
@@ -256,6 +310,21 @@ work(uint32 asked, TimestampTz now)
 	FlowStaffRun();
 	if (paused_until <= now)
 		pause_length = 0;
+}
+
+/*
+ * Needs no table, so a pause after an error does not hold it up.  Called before
+ * the requests are taken.
+ */
+static void
+pursue(TimestampTz now)
+{
+	FlowDatabaseInfo info;
+
+	if (pursue_at <= now)
+		pursue_at = FlowSlotPursue(MyDatabaseId);
+	else if (FlowDatabaseGet(MyDatabaseId, &info) && info.asked & FLOW_ASK_CANCEL)
+		pursue_at = Min(pursue_at, TimestampTzPlusMilliseconds(now, FLOW_PURSUE_INTERVAL));
 }
 
 /*
@@ -288,14 +357,15 @@ note_activity(TimestampTz now)
 
 	for (int i = 0; i < n; i++)
 	{
-		if (lanes[i].entries > 0 || lanes[i].starting > 0 ||
+		if (lanes[i].entries > 0 || lanes[i].aside > 0 || lanes[i].starting > 0 ||
 			lanes[i].overflown || lanes[i].workers > lanes[i].idle)
 			busy_at = now;
 		if (lanes[i].workers > 0)
 			active_at = now;
 	}
 	if (FlowTimerNext() < soon || FlowEmitNext() != DT_NOEND ||
-		FlowRefillNext() != DT_NOEND || paused_until > now)
+		FlowRefillNext() != DT_NOEND || pursue_at != DT_NOEND ||
+		paused_until > now)
 		busy_at = now;
 	active_at = Max(active_at, busy_at);
 	return !TimestampDifferenceExceeds(active_at, now, SCHEDULER_LINGER);
@@ -306,8 +376,9 @@ compute_wake_time(TimestampTz now)
 {
 	TimestampTz wake = Min(FlowTimerNext(), FlowEmitNext());
 
+	wake = Min(wake, pursue_at);
 	if (paused_until > now)
-		return paused_until;
+		return Min(paused_until, pursue_at);
 	if (!is_known)
 		return now;
 	wake = Min(wake, FlowStaffNext());
@@ -344,10 +415,12 @@ leave(void)
 	FlowDatabaseState state = FLOW_DATABASE_RESTING;
 	TimestampTz next_due = DT_NOEND;
 
+	FLOW_TEST_POINT("scheduler-leave");
 	if (is_absent)
 	{
 		state = FLOW_DATABASE_ABSENT;
 		FlowDatabaseSetEmitted(MyDatabaseId, 0);
+		FlowRecorderForget(MyDatabaseId);
 	}
 	else if (is_excluded || !FlowEnabled || FlowDatabaseIsLetGo(MyDatabaseId))
 		state = FLOW_DATABASE_UNKNOWN;
@@ -355,6 +428,9 @@ leave(void)
 		next_due = FlowTimerNext();
 	if (is_absent || is_foreign || is_excluded)
 		FlowQueueForget(MyDatabaseId);
+	if (is_foreign)
+		(void) FlowSlotTerminate(MyDatabaseId, true);	/* workers, idle ones
+														 * too */
 	FlowDatabaseDetach(MyDatabaseId, state, next_due);
 	FlowSlotDetach();
 }
@@ -395,12 +471,16 @@ transact(const char *doing, FlowSchedulerBody body, void *arg, bool *present)
 	ErrorData  *error;
 
 	pgstat_report_activity(STATE_RUNNING, doing);
+	FlowRecorderBegin();
 	error = FlowGuardRun(FLOW_GUARD_TRANSACTION, transaction_body, &transaction);
+	FlowRecorderEnd(false);
 	if (transaction.absent)
 		is_absent = true;
 	if (transaction.changed)
 		start_anew();
-	*present = !transaction.absent;
+	if (transaction.foreign)
+		is_known = false;
+	*present = !transaction.absent && !transaction.foreign;
 	return error;
 }
 
@@ -422,6 +502,11 @@ transaction_body(void *arg)
 	{
 		known_generation = install->generation;
 		transaction->changed = true;
+	}
+	if (!install->is_current && transaction->body != look_body)
+	{
+		transaction->foreign = true;
+		return;
 	}
 	FlowIdentityRaise(&saved);
 	transaction->body(install->home, transaction->arg);

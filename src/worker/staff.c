@@ -37,6 +37,7 @@
 #include "guc.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
+#include "shmem/testpoint.h"
 #include "worker/scheduler.h"
 #include "worker/staff.h"
 #include "worker/worker.h"
@@ -80,6 +81,7 @@ static StaffWorker staff[STAFF_MAX];
 static int	n_staff = 0;
 static HTAB *roles = NULL;
 static TimestampTz staff_next = DT_NOEND;
+static TimestampTz no_slot_since = DT_NOEND;
 static bool slot_complaint = false;
 static bool is_crowded = false; /* steps wait behind the workers of their
 								 * role, while one of another has nothing to
@@ -97,8 +99,9 @@ static int	workers_needed(const FlowLaneInfo *lane, TimestampTz now);
 static bool may_work(StaffRole *role, TimestampTz now);
 static void check_body(int64 home, void *arg);
 static void check_role(StaffCheck *check, Form_pg_authid role);
+static bool database_accepts(void);
 static bool start_worker(const FlowLaneInfo *lane, TimestampTz now);
-static void complain_of_slots(void);
+static void note_no_slot(TimestampTz now);
 static void release_idle(int n_wanted);
 static bool has_idle(void);
 static void wake_at(TimestampTz time);
@@ -312,11 +315,13 @@ workers_needed(const FlowLaneInfo *lane, TimestampTz now)
 {
 	TimestampTz patience;
 
-	if (lane->entries <= lane->starting)
+	if (lane->workers == 0)
+		wake_at(lane->next_try);
+	if (lane->takeable <= lane->starting)
 		return 0;
 	if (lane->idle > 0)
 	{
-		(void) FlowQueueWake(lane->lane, lane->entries);
+		(void) FlowQueueWake(lane->lane, lane->takeable);
 		return 0;
 	}
 	if (lane->workers + lane->starting == 0)
@@ -337,7 +342,7 @@ workers_needed(const FlowLaneInfo *lane, TimestampTz now)
 		is_crowded = true;
 		return 0;
 	}
-	return lane->entries - lane->starting;
+	return lane->takeable - lane->starting;
 }
 
 /* May this role have a worker?  If not, says so once. */
@@ -403,6 +408,25 @@ check_role(StaffCheck *check, Form_pg_authid role)
 		check->reason = "it may not connect to the database";
 		check->hint = "Use GRANT CONNECT ON DATABASE.";
 	}
+	else if (!database_accepts())
+	{
+		check->reason = "the database accepts no connections";
+		check->hint = "Use ALTER DATABASE ... ALLOW_CONNECTIONS true.";
+	}
+}
+
+static bool
+database_accepts(void)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID,
+										ObjectIdGetDatum(MyDatabaseId));
+	bool		accepts;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	accepts = ((Form_pg_database) GETSTRUCT(tuple))->datallowconn;
+	ReleaseSysCache(tuple);
+	return accepts;
 }
 
 /* Returns false if there was no place. */
@@ -419,17 +443,19 @@ start_worker(const FlowLaneInfo *lane, TimestampTz now)
 		FlowQueueWorkerStarting(lane->lane, -1);
 		return false;
 	}
+	FLOW_TEST_POINT("staff-start");
 	caller = MemoryContextSwitchTo(TopMemoryContext);
 	worker->handle = FlowWorkerRegister(args);
 	MemoryContextSwitchTo(caller);
-	FlowDatabaseSetNoSlot(MyDatabaseId, worker->handle == NULL);
 	if (worker->handle == NULL)
 	{
 		FlowQueueWorkerStarting(lane->lane, -1);
-		complain_of_slots();
+		note_no_slot(now);
 		wake_at(TimestampTzPlusMilliseconds(now, STAFF_RETRY));
 		return true;
 	}
+	FlowDatabaseSetNoSlot(MyDatabaseId, false);
+	no_slot_since = DT_NOEND;
 	slot_complaint = false;
 	worker->role = lane->role;
 	worker->registered_at = now;
@@ -438,10 +464,16 @@ start_worker(const FlowLaneInfo *lane, TimestampTz now)
 	return true;
 }
 
+/*
+ * The slots of workers that have just ended are free in a moment, so that it
+ * says nothing if there is none now.
+ */
 static void
-complain_of_slots(void)
+note_no_slot(TimestampTz now)
 {
-	if (slot_complaint)
+	no_slot_since = Min(no_slot_since, now);
+	if (slot_complaint ||
+		!TimestampDifferenceExceeds(no_slot_since, now, STAFF_RETRY / 2))
 		return;
 	slot_complaint = true;
 	ereport(WARNING,
@@ -450,6 +482,7 @@ complain_of_slots(void)
 					MyDatabaseId),
 			 errdetail("Their steps wait until one is free."),
 			 errhint("Raise max_worker_processes.")));
+	FlowDatabaseSetNoSlot(MyDatabaseId, true);
 }
 
 /* Wakes workers that have nothing to do, in any database: they give way. */

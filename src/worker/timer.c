@@ -24,6 +24,7 @@
 #include "catalog/cat_sweep.h"
 #include "shmem/ring.h"
 #include "shmem/share.h"
+#include "shmem/testpoint.h"
 #include "shmem/wake.h"
 #include "worker/scheduler.h"
 #include "worker/timer.h"
@@ -292,9 +293,11 @@ fire_body(int64 home, void *arg)
 	FlowReady  *ready = palloc(chunk->n * sizeof(FlowReady));
 	int			n;
 
+	FLOW_TEST_POINT("timer-fire");
 	n = FlowSweepFire(home, chunk->dues, chunk->n, owners, ready);
 	for (int i = 0; i < n; i++)
 		FlowWakeNoteReady(owners[i], &ready[i]);
+	FLOW_TEST_POINT("timer-fired");
 	if (n < chunk->n)
 		chunk->n_locked = FlowSweepReadLocked(home, chunk->dues, chunk->n,
 											  chunk->locked);

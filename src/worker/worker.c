@@ -31,13 +31,17 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "base/install.h"
 #include "compat.h"
 #include "engine/park.h"
 #include "engine/take.h"
 #include "guc.h"
+#include "shmem/aside.h"
 #include "shmem/database.h"
 #include "shmem/queue.h"
+#include "shmem/recorder.h"
 #include "shmem/slot.h"
+#include "shmem/testpoint.h"
 #include "shmem/wake.h"
 #include "worker/staff.h"
 #include "worker/worker.h"
@@ -115,6 +119,7 @@ FlowWorkerMain(Datum main_arg)
 		MemoryContextSwitchTo(scratch);
 		MemoryContextReset(scratch);
 	}
+	FLOW_TEST_POINT("worker-retire");
 	FlowParkReturnAll(worker_lane);
 	proc_exit(0);
 }
@@ -137,6 +142,7 @@ begin(void)
 											  worker_args.role,
 											  FLOW_WORKER_CONNECT_FLAGS);
 	ensure_role();
+	FLOW_TEST_POINT("worker-start");
 	attach();
 }
 
@@ -193,6 +199,7 @@ attach(void)
 										get_database_name(MyDatabaseId));
 	CommitTransactionCommand();
 	FlowSlotAttach(FLOW_PROCESS_WORKER, MyDatabaseId, worker_args.role);
+	FlowRecorderAttach(MyDatabaseId);
 	FlowQueueWorkerAttach(worker_lane);
 	FlowWakeSetOwnLane(worker_lane);
 	worker_attached = true;
@@ -200,13 +207,17 @@ attach(void)
 	busy_at = attached_at;
 }
 
-/* Whether the role may work now, not whether it could when it logged in. */
+/*
+ * Whether the role may work now, not whether it could when it logged in; and
+ * what is installed, for FlowInstallIsForeign.
+ */
 static void
 note_role(void)
 {
 	HeapTuple	tuple;
 
 	StartTransactionCommand();
+	(void) FlowInstallGet();
 	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(worker_args.role));
 	is_barred = !HeapTupleIsValid(tuple) ||
 		(FLOW_OWNER_MUST_LOG_IN && !((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin) ||
@@ -237,7 +248,7 @@ static bool
 must_end(void)
 {
 	if (!FlowEnabled || is_excluded || FlowDatabaseIsLetGo(worker_args.database) ||
-		is_barred)
+		is_barred || FlowInstallIsForeign())
 		return true;
 	if (!is_idle &&
 		!TimestampDifferenceExceeds(attached_at, GetCurrentTimestamp(),
@@ -265,7 +276,7 @@ sleep_for_work(void)
 	int			events;
 
 	if (TimestampDifferenceExceeds(busy_at, now, FlowWorkerIdleTimeout * 1000) &&
-		FlowParkDelay() < 0)
+		FlowParkDelay() < 0 && FlowAsideNextTry(worker_lane) == DT_NOEND)
 		return false;
 	timeout = compute_timeout(now);
 	if (timeout == 0 || !FlowQueueWorkerSleep(worker_lane))
@@ -294,5 +305,6 @@ compute_timeout(TimestampTz now)
 		timeout = Min(timeout, statistics);
 	if (parked >= 0)
 		timeout = Min(timeout, parked);
+	timeout = Min(timeout, TimestampDifferenceMilliseconds(now, FlowAsideNextTry(worker_lane)));
 	return timeout;
 }

@@ -15,18 +15,22 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "flow.h"
 #include "guc.h"
 #include "shmem/database.h"
+#include "shmem/recorder.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
 #include "shmem/wake.h"
 
-#define PROCESS_COLUMNS	10
+#define PROCESS_COLUMNS	11
 
 PG_FUNCTION_INFO_V1(flow_installed);
 PG_FUNCTION_INFO_V1(flow_processes);
 PG_FUNCTION_INFO_V1(flow_no_worker_slot);
 PG_FUNCTION_INFO_V1(flow_database_included);
+PG_FUNCTION_INFO_V1(flow_held_until);
+PG_FUNCTION_INFO_V1(flow_library_version);
 
 static const char *const process_type_names[] = {
 	[FLOW_PROCESS_LAUNCHER] = "launcher",
@@ -70,6 +74,7 @@ flow_processes(PG_FUNCTION_ARGS)
 static void
 put_process(ReturnSetInfo *result, const FlowSlotInfo *slot)
 {
+	TimestampTz stop_at = slot->cancelled_at != 0 ? slot->cancelled_at : slot->deadline;
 	Datum		values[PROCESS_COLUMNS] = {
 		Int32GetDatum(slot->pid),
 		CStringGetTextDatum(process_type_names[slot->type]),
@@ -80,7 +85,8 @@ put_process(ReturnSetInfo *result, const FlowSlotInfo *slot)
 		Int32GetDatum(slot->key.step_no),
 		Int32GetDatum(slot->key.item_no),
 		Int32GetDatum(slot->attempt),
-		TimestampTzGetDatum(slot->since)
+		TimestampTzGetDatum(slot->since),
+		TimestampTzGetDatum(stop_at)
 	};
 	bool		nulls[PROCESS_COLUMNS] = {
 		[2] = !OidIsValid(slot->database),
@@ -90,7 +96,8 @@ put_process(ReturnSetInfo *result, const FlowSlotInfo *slot)
 		[6] = !slot->busy,
 		[7] = !slot->busy || slot->key.item_no == 0,
 		[8] = !slot->busy,
-		[9] = slot->since == 0
+		[9] = slot->since == 0,
+		[10] = !slot->busy || stop_at == 0
 	};
 
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
@@ -114,4 +121,20 @@ Datum
 flow_database_included(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(FlowGucIncludesDatabase(get_database_name(MyDatabaseId)));
+}
+
+Datum
+flow_held_until(PG_FUNCTION_ARGS)
+{
+	TimestampTz until = FlowRecorderHeldUntil();
+
+	if (until <= GetCurrentTimestamp())
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(until);
+}
+
+Datum
+flow_library_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(FLOW_LIBRARY_VERSION));
 }

@@ -22,9 +22,9 @@ GRANT USAGE ON SCHEMA flow TO regress_flow_owner, regress_flow_member,
 INSERT INTO flow_internal.workflow
 	(id, home, name, owner, owner_name, definition_id, version, description, created_at, dropped_at)
 VALUES
-	(9001, 0, 'order', 'regress_flow_owner'::regrole, 'regress_flow_owner', 9002, 2, 'sells', '2026-01-01', NULL),
-	(9002, 0, 'asleep', 'regress_flow_asleep'::regrole, 'regress_flow_asleep', 9003, 1, NULL, '2026-01-01', NULL),
-	(9003, 0, 'gone', 'regress_flow_owner'::regrole, 'regress_flow_owner', 9004, 1, NULL, '2026-01-01', '2026-01-02');
+	(9001, flow_internal.home(), 'order', 'regress_flow_owner'::regrole, 'regress_flow_owner', 9002, 2, 'sells', '2026-01-01', NULL),
+	(9002, flow_internal.home(), 'asleep', 'regress_flow_asleep'::regrole, 'regress_flow_asleep', 9003, 1, NULL, '2026-01-01', NULL),
+	(9003, flow_internal.home(), 'gone', 'regress_flow_owner'::regrole, 'regress_flow_owner', 9004, 1, NULL, '2026-01-01', '2026-01-02');
 INSERT INTO flow_internal.definition
 	(id, workflow_id, version, search_path, document, created_at, created_by)
 SELECT v.id, v.workflow, v.version, 'public', v.document, '2026-01-01', 'x'
@@ -44,7 +44,7 @@ VALUES
 INSERT INTO flow_internal.run
 	(id, home, workflow_id, definition_id, owner, owner_name, status, notify, key,
 	 input, output, error, started_by, started_by_name, created_at, started_at, finished_at)
-SELECT v.id, 0, v.workflow, v.definition, 0, v.owner, v.status, 'run', v.key,
+SELECT v.id, flow_internal.home(), v.workflow, v.definition, 0, v.owner, v.status, 'run', v.key,
 	'{"card": "4711"}', v.output, v.error, v.starter::regrole, v.starter,
 	'2026-01-01 10:00', v.started, v.finished
 FROM (VALUES
@@ -77,7 +77,7 @@ VALUES
 	(9003, 1, 'completed', 1, '2026-01-01 10:00:00', '2026-01-01 10:00:01', 1, '{"ok": 1}', NULL, NULL);
 INSERT INTO flow_internal.task
 	(run_id, step_no, home, owner, workflow_id, definition_id, status, attempt, ready_at, due_at)
-SELECT v.run, v.step, 0, v.owner::regrole, v.workflow, v.definition, v.status, v.attempt, '2026-01-01 10:00', v.due
+SELECT v.run, v.step, flow_internal.home(), v.owner::regrole, v.workflow, v.definition, v.status, v.attempt, '2026-01-01 10:00', v.due
 FROM (VALUES
 	(9003, 2, 'regress_flow_owner', 9001, 9002, 'sleeping', 1, '2099-01-01 12:00'::timestamptz),
 	(9004, 0, 'regress_flow_owner', 9001, 9002, 'pending', 0, '2099-01-01 13:00'),
@@ -94,9 +94,9 @@ INSERT INTO flow_internal.data VALUES (9001, 'total', '42'), (9003, 'total', '43
 INSERT INTO flow_internal.event
 	(id, home, run_id, workflow_id, key, status, at, by_role, detail)
 VALUES
-	(900000000000000001, 0, 9001, 9001, 'a', 'started', '2026-01-01 10:00', 'regress_flow_owner', NULL),
-	(900000000000000002, 0, 9001, 9001, 'a', 'completed', '2026-01-01 10:01', NULL, '{"card": "4711"}'),
-	(900000000000000003, 0, 9003, 9001, 'c', 'started', '2026-01-01 10:00', 'regress_flow_starter', '{"n": 1}');
+	(900000000000000001, flow_internal.home(), 9001, 9001, 'a', 'started', '2026-01-01 10:00', 'regress_flow_owner', NULL),
+	(900000000000000002, flow_internal.home(), 9001, 9001, 'a', 'completed', '2026-01-01 10:01', NULL, '{"card": "4711"}'),
+	(900000000000000003, flow_internal.home(), 9003, 9001, 'c', 'started', '2026-01-01 10:00', 'regress_flow_starter', '{"n": 1}');
 
 -- The owner, by membership
 SET ROLE regress_flow_member;

@@ -43,13 +43,16 @@ is(value($node, q{SELECT count(*) FROM flow.workflow}, @eve), '0', '... no workf
 my $run = value($node, q{SELECT min(id) FROM flow.run WHERE workflow = 'of-ann'});
 foreach my $try (
 	"SELECT flow_start('of-ann')", "SELECT flow_cancel($run)", "SELECT flow_await($run)",
-	"SELECT flow_retry($run)", "SELECT flow_drop('of-ann')", "SELECT flow_disable('of-ann')",
+	"SELECT flow_retry($run)", "SELECT flow_disable('of-ann')",
 	"SELECT flow_grant('of-ann', 'eve')", 'SELECT * FROM flow_internal.run',
 	"INSERT INTO flow.run (id) VALUES (1)", "SELECT flow_define('of-ann', ARRAY[flow_step('x', 'SELECT 1')])")
 {
 	($code, $out, $err) = $node->psql('postgres', "\\set VERBOSITY sqlstate\n$try", @eve);
 	like($err, qr/^(psql:\S+ )?ERROR:  (42501|42704|55000)$/m, "refused: $try");
 }
+
+is(value($node, q{SELECT flow_drop('of-ann')}, @eve), 'f', 'what eve cannot see is not there to be dropped');
+is(value($node, q{SELECT count(*) FROM flow.workflow WHERE name = 'of-ann'}, @ann), '1', '... and stays');
 
 # The privilege to start
 $node->safe_psql('postgres', q{SELECT flow_grant('of-ann', 'eve')}, @ann);

@@ -37,5 +37,19 @@ is(value($node, q{SELECT count(*) FROM flow.run GROUP BY slot HAVING count(*) > 
 is(value($node, q{SELECT flow_unschedule('every-minute'), flow_unschedule('every-minute')}), 't|f', 'flow_unschedule removes it once');
 is(value($node, q{SELECT count(*) FROM cron.job}), '0', '... and its job');
 
+# One that was restored does not count as enabled, until its owner makes it anew
+$node->safe_psql('postgres', q{SELECT flow_schedule('daily', '0 3 * * *', 'tick')});
+is(value($node, q{SELECT enabled FROM flow.schedule}), 't', 'a schedule is enabled');
+$node->safe_psql('postgres', q{UPDATE flow_internal.schedule SET home = home + 1, owner = 1});
+is(value($node, q{SELECT enabled, next_at FROM flow.schedule}), 'f|', '... not when it was restored');
+$node->safe_psql('postgres', q{SELECT flow_schedule('daily', '0 5 * * *', 'tick')});
+is(value($node, q{SELECT cron, enabled FROM flow.schedule}), '0 5 * * *|t', 'its owner by name makes it anew');
+
+# After a restore the number of a job may be somebody else's
+$node->safe_psql('postgres', q{UPDATE flow_internal.schedule SET job_id = cron.schedule('backup', '0 4 * * *', 'SELECT 1')});
+is(value($node, q{SELECT enabled, next_at FROM flow.schedule}), 'f|', 'the job of another name is not that of the schedule');
+is(value($node, q{SELECT flow_unschedule('daily')}), 't', 'flow_unschedule of a schedule whose job is lost');
+is(value($node, q{SELECT count(*) FROM cron.job WHERE jobname = 'backup'}), '1', '... leaves the job of another name alone');
+
 $node->stop;
 done_testing();

@@ -10,10 +10,11 @@ use File::Basename qw(dirname);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
   flow_node flow_owner flow_audit audited
-  wait_for wait_for_end problems is_consistent value steer);
+  ask linger wait_for wait_through wait_for_end problems is_consistent value steer);
 
 # A server that has flow preloaded and created in the database postgres;
 # further lines of configuration in %conf
@@ -83,6 +84,43 @@ sub value
 	my ($node, $sql, %params) = @_;
 
 	return scalar $node->safe_psql($params{database} // 'postgres', $sql, %params);
+}
+
+# What a query returns, or undef if the server crashes under it, or is not there
+sub ask
+{
+	my ($node, $sql, %params) = @_;
+	my ($code, $out) = eval { $node->psql('postgres', $sql, %params) };
+
+	return defined $code && $code == 0 ? $out : undef;
+}
+
+# Waits until the query returns true, through crashes of the server
+sub wait_through
+{
+	my ($node, $condition, $what) = @_;
+	my $came = 0;
+
+	foreach my $try (1 .. 10 * ($ENV{PG_TEST_TIMEOUT_DEFAULT} // 180))
+	{
+		my $answer = ask($node, "SELECT $condition");
+
+		$came = defined $answer && $answer eq 't';
+		last if $came;
+		usleep(100_000);
+	}
+	ok($came, $what) if $what || !$came;
+	return $came;
+}
+
+# Does nothing for a random moment, in milliseconds at most: for a storm's choice
+# of when to strike, never to wait for something
+sub linger
+{
+	my ($most) = @_;
+
+	usleep(rand(1000 * $most));
+	return;
 }
 
 # Waits until the query returns true

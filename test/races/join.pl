@@ -1,0 +1,100 @@
+# Workers that finish the last branches of a join at the same moment, in every
+# order: the step behind it is made ready by one of them, once.
+use strict;
+use warnings;
+use FlowTest;
+use RaceTest;
+use Test::More;
+
+my $node = race_node('join');
+my $holder = hold($node, 1, 2, 3);
+
+# A join of n branches, each behind a gate of its own, so that a test says in
+# which order they come to a point; a gate is not held until the commit
+$node->safe_psql('postgres', q{
+	SELECT flow_define('join' || n, ARRAY(
+		SELECT flow_step('b' || i, format($$ SELECT pg_advisory_lock(%1$s); SELECT pg_advisory_unlock(%1$s);
+			INSERT INTO audit (run_id, step) VALUES (flow.run_id, 'b%1$s') $$, i), batch => false)
+		FROM generate_series(1, n) i)
+		|| flow_step('c', $$ INSERT INTO audit (run_id, step) VALUES (flow.run_id, 'c') $$,
+			after => ARRAY(SELECT 'b' || i FROM generate_series(1, n) i)))
+	FROM generate_series(2, 3) n});
+
+# Starts a run; its branches come to the point one after the other.  Returns
+# the run and who stands there, in the order of the branches
+sub bring
+{
+	my ($n, $point) = @_;
+
+	arm($node, $point, 'wait', times => $n);
+	my $run = value($node, "SELECT flow_start('join$n')");
+	foreach my $branch (1 .. $n)
+	{
+		wait_for($node, running($run, "b$branch"));
+		let_go($holder, $branch);
+		wait_at($node, $point, $branch, "branch $branch of $n at $point");
+		$holder->query_safe("SELECT pg_advisory_lock($branch)");
+	}
+	return ($run, map { waiter($node, $point, $_) } 1 .. $n);
+}
+
+sub is_joined
+{
+	my ($run, $n, $what) = @_;
+
+	ends_as($node, $run, 'completed', "$what: the run completes");
+	is(value($node, "SELECT count(*) FROM audit WHERE run_id = $run AND step = 'c'"), 1, '... the step behind the join ran once');
+	is(value($node, "SELECT count(*) FROM flow_internal.outcome WHERE run_id = $run"), $n + 1, '... every step has its outcome');
+	disarm($node);
+	return;
+}
+
+# One after the other, each order; the next goes when the one before is done
+foreach my $order ([ 1, 2 ], [ 2, 1 ], [ 1, 2, 3 ], [ 3, 2, 1 ], [ 2, 3, 1 ])
+{
+	my $n = @$order;
+	my ($run, @pids) = bring($n, 'flush-begin');
+
+	foreach my $branch (@$order)
+	{
+		is(release($node, 'flush-begin', $pids[ $branch - 1 ]), 1);
+		wait_for($node, "(SELECT status FROM flow.step WHERE run_id = $run AND name = 'b$branch') = 'completed'");
+	}
+	is_joined($run, $n, "order @$order");
+}
+
+# All at once
+foreach my $n (2, 3)
+{
+	foreach my $point ('execute-end', 'flush-begin')
+	{
+		my ($run) = bring($n, $point);
+
+		is(release($node, $point), $n, "$n released together at $point");
+		is_joined($run, $n, "$n at once after $point");
+	}
+}
+
+# One holds the run's lock, before and after it has written, when the other
+# comes; the other does not wait for ever, and loses nothing
+foreach my $point ('flush-locked', 'flush-written')
+{
+	my ($run, @pids) = bring(2, 'flush-begin');
+
+	arm($node, $point, 'wait', process => 'worker');
+	release($node, 'flush-begin', $pids[0]);
+	wait_at($node, $point);
+	arm($node, 'take-popped', 'count');
+	let_go($holder, 2);
+	release($node, 'flush-begin', $pids[1]);
+	wait_for($node, q{test.passed('take-popped') > 0}, 'the second is put aside and taken again');
+	is(release($node, $point), 1);
+	is_joined($run, 2, "the first stood at $point");
+	$holder->query_safe('SELECT pg_advisory_lock(2)');
+}
+
+wait_for_end($node);
+is_consistent($node);
+$holder->quit;
+$node->stop;
+done_testing();
