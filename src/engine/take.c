@@ -182,7 +182,6 @@ choose(const FlowReady *next, int taken, void *arg)
 
 	if (next->key.step_no == FLOW_STEP_RUN)
 		return FLOW_TAKE;
-	average = FlowAverageGet(next->definition_id, next->key.step_no);
 	if (average.runs == 0 || average.usec > FlowBatchTime * 1000.0 ||
 		average.alone)
 		return taken == 0 ? FLOW_TAKE_LAST : FLOW_LEAVE;

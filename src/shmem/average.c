@@ -134,7 +134,7 @@ bool
 FlowAverageTakesTurns(FlowAverage average)
 {
 	return average.penalty > 0 && !average.contended && average.runs > 0 &&
-		average.usec <= FlowBatchTime * 1000.0;
+		!average.alone && average.usec <= FlowBatchTime * 1000.0;
 }
 
 static Entry *

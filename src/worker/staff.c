@@ -315,7 +315,7 @@ workers_needed(const FlowLaneInfo *lane, TimestampTz now)
 {
 	TimestampTz patience;
 
-	if (lane->workers == 0)
+	if (lane->idle == 0 && lane->next_try > now)
 		wake_at(lane->next_try);
 	if (lane->takeable <= lane->starting)
 		return 0;
