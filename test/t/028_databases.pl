@@ -294,9 +294,9 @@ like($node->safe_psql('versions', q{
 	SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
 	EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT count(*) FROM pg_attribute}), qr/Workers Launched: [1-9]/, 'a query beside them has a parallel worker');
 
-# All of that left no noise
+# All of that left no noise, but for a worker that was on its way into a database that was dropped meanwhile
 my $log = slurp_file($node->logfile, $offset);
-my @noise = grep { !/$odd|$additions|accepts no connections/ && !/administrator command/ && !/statement|\] 028_databases/ } $log =~ /^.*(?:WARNING|FATAL|PANIC|LOG:  .*exit code [^01]).*$/mg;
+my @noise = grep { !/$odd|$additions|accepts no connections/ && !/administrator command/ && !/FATAL:  database \d+ does not exist/ && !/statement|\] 028_databases/ } $log =~ /^.*(?:WARNING|FATAL|PANIC|LOG:  .*exit code [^01]).*$/mg;
 is(join("\n", @noise), '', 'the log has no word of processes that failed');
 cmp_ok(scalar(() = $log =~ /DEBUG:  registering background worker "flow scheduler for database/g), '<=', 100, 'nor were many started');
 
