@@ -149,7 +149,7 @@ raise_held(const char *name, const char *owner)
 			 errmsg("workflow \"%s\" was restored from another database", name),
 			 errdetail(gone ? "It is held, and its owner \"%s\" does not exist here." :
 					   "It is held, with its runs; it belongs to role \"%s\".", owner),
-			 errhint("%sRelease it with SELECT flow_release_all(), or give its name free with SELECT flow_drop(%s).",
+			 errhint("%sRelease it with SELECT flow_release_all(), or give its name free with SELECT flow_drop(%s, force => true).",
 					 gone ? "Create that role first.  " : "",
 					 quote_literal_cstr(name))));
 }

@@ -303,7 +303,7 @@ may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step, bool hides)
 	FlowAverage average;
 
 	if (!step->batch || is_excluded(batch->plan, run->id, step->no) ||
-		FlowSuspectIs(batch, run->id, step->no))
+		FlowSuspectIs(batch, run->id, step))
 		return false;
 	if (batch->scope == FLOW_GUARD_SUBTRANSACTION)
 		return true;

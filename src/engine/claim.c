@@ -244,6 +244,7 @@ forget_ends(FlowBatch *batch, FlowRunRef *run)
 
 		if (item->run != run || item->step == NULL ||
 			item->status == FLOW_STEP_READY ||
+			item->status == FLOW_STEP_HELD ||
 			item->status == FLOW_STEP_SLEEPING)
 			continue;
 		run->ended[item->key.step_no] = item->status;

@@ -237,6 +237,7 @@ repeat_or_record(FlowBatch *batch, FlowItem *culprit, FlowFailure *failure,
 		batch->plan->repeats < FLOW_RETRY_TRANSIENT_MAX)
 	{
 		next = FlowRedoPlanFor(&culprit->key);
+		next->careful = batch->plan->careful;
 		next->repeats = batch->plan->repeats + 1;
 		return with_others(batch, &culprit->key, lappend(rest, next));
 	}

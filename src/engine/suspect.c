@@ -164,10 +164,10 @@ set_apart(FlowBatch *batch, FlowItem *item)
 }
 
 bool
-FlowSuspectIs(const FlowBatch *batch, int64 run_id, int step_no)
+FlowSuspectIs(const FlowBatch *batch, int64 run_id, const FlowStepDef *step)
 {
-	return batch->suspects != NIL &&
-		find_step(batch, run_id, step_no) != NULL;
+	return find_step(batch, run_id, step->no) != NULL ||
+		charges_of(batch, step) >= CHARGES_TO_QUARANTINE;
 }
 
 List *

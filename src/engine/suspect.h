@@ -16,8 +16,9 @@
  */
 extern void FlowSuspectSort(FlowBatch *batch);
 
-/* True if that step of the run may not be run along with others. */
-extern bool FlowSuspectIs(const FlowBatch *batch, int64 run_id, int step_no);
+/* True if that step of the run may not be run along with others, or at all. */
+extern bool FlowSuspectIs(const FlowBatch *batch, int64 run_id,
+						  const FlowStepDef *step);
 
 /* Plans for the steps that a batch has set apart, to follow "rest". */
 extern List *FlowSuspectPlans(const FlowBatch *batch, List *rest);

@@ -123,7 +123,8 @@ waits_since(void)
 {
 	TimestampTz since;
 
-	if (*(LOCK *volatile *) &MyProc->waitLock == NULL)
+	/* a process that ends gives its PGPROC back while the timer still runs */
+	if (MyProc == NULL || *(LOCK *volatile *) &MyProc->waitLock == NULL)
 		return 0;
 	since = (TimestampTz) pg_atomic_read_u64(&MyProc->waitStart);
 	return since < began ? 0 : since;	/* not yet set, else */

@@ -47,7 +47,7 @@ typedef struct FlowDatabaseInfo
 	bool		watched;		/* something is under suspicion */
 	bool		promoted;		/* the server was, since this database was
 								 * worked in */
-	bool		no_slot;		/* a worker found no place in the server */
+	bool		no_slot;		/* no place in the server for its processes */
 	bool		at_once;		/* failures before do not count any more */
 	bool		is_foreign;		/* the extension's version is another; said */
 	bool		has_additions;	/* others put something on our tables; said */

@@ -361,7 +361,7 @@ static bool
 was_asked_to_end(Oid database)
 {
 	return !FlowEnabled || !PostmasterIsAlive() ||
-		FlowDatabaseIsLetGo(database);
+		FlowSlotIsAskedToEnd() || FlowDatabaseIsLetGo(database);
 }
 
 void

@@ -91,7 +91,8 @@ static bool goes_on(const Slot *slot);
 static int	choose_signal(Slot *slot, Oid database, TimestampTz now,
 						  FlowSlotInfo *info);
 static bool copy_slot(Slot *slot, FlowSlotInfo *out);
-static bool ask_to_end(const FlowSlotInfo *info, bool gently);
+static bool ask_to_end(Slot *slot, const FlowSlotInfo *info, bool gently);
+static void note_asked(Slot *slot, int pid);
 
 Size
 FlowSlotShmemSize(void)
@@ -419,6 +420,19 @@ goes_on(const Slot *slot)
 		slot->info.epoch < slot->cancel.epoch;
 }
 
+bool
+FlowSlotWasEnded(void)
+{
+	bool		ended;
+
+	if (my_slot == NULL)
+		return false;
+	SpinLockAcquire(&my_slot->mutex);
+	ended = my_slot->ended;
+	SpinLockRelease(&my_slot->mutex);
+	return ended;
+}
+
 uint64
 FlowSlotCancelGeneration(void)
 {
@@ -487,21 +501,47 @@ FlowSlotTerminate(Oid database, bool gently)
 		if (copy_slot(&shared->slots[i], &info) &&
 			info.database == database && info.pid != MyProcPid &&
 			info.type != FLOW_PROCESS_DRAIN &&
-			ask_to_end(&info, gently))
+			ask_to_end(&shared->slots[i], &info, gently))
 			n++;
 	return n;
 }
 
 /* Returns false if there is no such process any more. */
 static bool
-ask_to_end(const FlowSlotInfo *info, bool gently)
+ask_to_end(Slot *slot, const FlowSlotInfo *info, bool gently)
 {
 	PGPROC	   *proc;
 
 	if (info->busy || !gently)
+	{
+		note_asked(slot, info->pid);
 		return kill(info->pid, SIGTERM) == 0;
+	}
 	proc = BackendPidGetProc(info->pid);
 	if (proc != NULL)
 		SetLatch(&proc->procLatch);
 	return proc != NULL;
+}
+
+static void
+note_asked(Slot *slot, int pid)
+{
+	SpinLockAcquire(&slot->mutex);
+	if (slot->info.pid == pid)
+		slot->ended = true;
+	SpinLockRelease(&slot->mutex);
+}
+
+bool
+FlowSlotIsAskedToEnd(void)
+{
+	Slot	   *slot = my_slot;
+	bool		asked;
+
+	if (slot == NULL)
+		return false;
+	SpinLockAcquire(&slot->mutex);
+	asked = slot->ended;
+	SpinLockRelease(&slot->mutex);
+	return asked;
 }

@@ -71,6 +71,9 @@ extern bool FlowSlotCancelRun(int64 run_id, int32 epoch);
  */
 extern TimestampTz FlowSlotPursue(Oid database);
 
+/* True if that has ended this process. */
+extern bool FlowSlotWasEnded(void);
+
 /*
  * True if the run has been cancelled at an epoch above "epoch" since
  * "generation" was read; true also if that can no longer be told.  To be asked
@@ -95,6 +98,9 @@ extern FlowInterrupt FlowSlotTakeInterrupt(int64 run_id);
  * no step are only woken, since they leave by themselves when they see why.
  */
 extern int	FlowSlotTerminate(Oid database, bool gently);
+
+/* True if one of our processes has told this one to end. */
+extern bool FlowSlotIsAskedToEnd(void);
 
 extern Size FlowSlotShmemSize(void);
 extern void FlowSlotShmemInit(void);

@@ -462,6 +462,7 @@ start_scheduler(Entry *entry, TimestampTz now)
 	}
 	else
 		slot_complaint = false;
+	FlowDatabaseSetNoSlot(entry->database, entry->handle == NULL);
 }
 
 static void

@@ -118,7 +118,9 @@ process_utility(PlannedStmt *pstmt, const char *queryString,
 	{
 		Oid			database = find_database(statement);
 
-		if (OidIsValid(database) && database != MyDatabaseId)
+		/* Only as a template may it be the one we are connected to */
+		if (OidIsValid(database) &&
+			(database != MyDatabaseId || IsA(statement, CreatedbStmt)))
 		{
 			let_go_drops = IsA(statement, DropdbStmt);
 			let_go(database);

@@ -184,6 +184,9 @@ begin(Oid database)
 	MemoryContextSwitchTo(scratch);
 	SetConfigOption("application_name", "flow scheduler", PGC_USERSET,
 					PGC_S_SESSION);
+
+	/* of a deadlock with a command on our tables we are the victim */
+	SetConfigOption("deadlock_timeout", "10ms", PGC_SUSET, PGC_S_OVERRIDE);
 	FLOW_TEST_POINT("scheduler-start");
 	FlowSlotAttach(FLOW_PROCESS_SCHEDULER, MyDatabaseId, GetUserId());
 	FlowRecorderAttach(MyDatabaseId);
@@ -452,7 +455,8 @@ FlowSchedulerTry(const char *doing, FlowSchedulerBody body, void *arg)
 	bool		present;
 	ErrorData  *error = transact(doing, body, arg, &present);
 
-	if (error != NULL)
+	/* a table that is not there: the extension is being dropped */
+	if (error != NULL && error->sqlerrcode != ERRCODE_UNDEFINED_TABLE)
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),
 				 errmsg("flow scheduler could not %s: %s", doing, error->message),

@@ -381,7 +381,7 @@ check_body(int64 home, void *arg)
 	{
 		snprintf(check->name, NAMEDATALEN, "%u", check->role);
 		check->reason = "it does not exist";
-		check->hint = "Cancel its runs, or let another role own them.";
+		check->hint = "As a superuser, use flow_cancel() on its runs, or flow_drop() on its workflows.";
 		return;
 	}
 	check_role(check, (Form_pg_authid) GETSTRUCT(tuple));

@@ -12,7 +12,7 @@ use Test::More;
 
 our @EXPORT = qw(
   race_node fresh arm release disarm wait_at waiter
-  client answer is_blocked gated hold let_go running
+  client answer is_blocked steps_aside gated hold let_go running
   step_states run_state effects ends_as workers);
 
 # A server with the audited table and the functions of points.sql
@@ -124,6 +124,14 @@ sub is_blocked
 
 	return wait_for($node,
 		"EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE '$query%' AND wait_event_type = 'Lock')", $what // "$query waits");
+}
+
+# Waits until a worker has given up its transaction, since somebody holds the run
+sub steps_aside
+{
+	my ($node, $pid, $what) = @_;
+
+	return wait_for($node, "EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid AND xact_start IS NULL)", $what);
 }
 
 # A step that waits until its gate, an advisory lock, is free

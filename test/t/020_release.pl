@@ -284,7 +284,7 @@ is(value($other, q{SELECT count(*) FROM flow.workflow WHERE name <> 'of-ann'}, d
 is(value($other, q{SELECT id || ' ' || input::text FROM flow.run}, database => 'other', as('eve')), "$run{eve} {\"secret\": 1}", 'who started a run by name sees it');
 is(value($other, q{SELECT owner || ' ' || started_by FROM flow.run}, database => 'other', as('eve')), 'ann eve', '... and whose it is');
 is(value($other, q{SELECT reason || ': ' || hint FROM flow.stuck WHERE workflow = 'of-ghost'}, database => 'other'),
-	'owner gone: CREATE ROLE ghost, then SELECT flow_release_all()', 'flow.stuck says that an owner is missing');
+	'owner gone: CREATE ROLE ghost LOGIN; SELECT flow_release_all()', 'flow.stuck says that an owner is missing');
 is(value($other, q{SELECT owner FROM flow.workflow WHERE name = 'of-ghost'}, database => 'other'), 'ghost', '... and flow.workflow which');
 refused($other, 'other', 'postgres', q{SELECT flow_start('of-ghost')}, '55000', qr/HINT:.*Create that role/, 'so does flow_start to a superuser');
 refused($other, 'other', 'ann', q{SELECT flow_start('of-ghost')}, '42704', undef, '... to another role it is none of its business');

@@ -65,49 +65,6 @@ sub eventually
 	return $answer;
 }
 
-sub define
-{
-	my ($name, @steps) = @_;
-
-	$node->safe_psql('postgres', "SELECT flow_define('$name', ARRAY[" . join(',', @steps) . '])',
-		extra_params => [ '-U', 'shop' ]);
-}
-
-# Starts runs of several workflows at once, as [name, count, input] each, and returns
-# the id of the one that is started once.  The server may crash before psql has
-# the answer.
-my $batch = 0;
-
-sub start
-{
-	my @wanted = @_;
-	my @calls;
-
-	$batch++;
-	push @calls, sprintf(q{PERFORM flow_start('%s', '%s', %s) FROM generate_series(1, %d)},
-		$_->[0], $_->[2] // '{}', $_->[1] == 1 ? "'batch $batch'" : 'NULL', $_->[1])
-	  foreach @wanted;
-	ask($node, 'DO $$ BEGIN ' . join('; ', @calls) . '; END $$', extra_params => [ '-U', 'shop' ]);
-	return undef if !grep { $_->[1] == 1 } @wanted;
-	wait_through($node, "EXISTS (SELECT FROM flow.run WHERE key = 'batch $batch')");
-	return eventually("SELECT max(id) FROM flow.run WHERE key = 'batch $batch'");
-}
-
-# A value, asked for again when the server crashes meanwhile
-sub eventually
-{
-	my ($sql) = @_;
-
-	foreach my $try (1 .. 100)
-	{
-		my ($code, $out, $err) = $node->psql('postgres', $sql);
-
-		return $out if $code == 0;
-		$node->poll_query_until('postgres', 'SELECT true');
-	}
-	die "no answer to: $sql";
-}
-
 define('good', audited('a'), audited('b', q{after => '{a}'}));
 define('poison', audited('before'), audited('bad', q{after => '{before}', retries => 5}, 'SELECT crash()'), audited('never', q{after => '{bad}'}));
 
@@ -150,13 +107,34 @@ note(crashes() - $before, ' crashes');
 is(value($node, q{SELECT DISTINCT s.status FROM flow.step s JOIN flow.run r ON r.id = s.run_id WHERE r.workflow = 'worse' AND r.status = 'running'}), 'held', 'its steps are held');
 is(value($node, q{SELECT count(*) FROM audit WHERE step = 'bad'}), '0', 'nothing of it was committed');
 
+# A step that follows another is held, too, and not run because that has just completed
+define('late', audited('a'), audited('bad', q{after => '{a}'}, 'SELECT crash()'));
+start([ 'late', 4 ]);
+wait_through($node, q{(SELECT count(*) > 0 FROM flow.stuck WHERE reason = 'quarantined' AND workflow = 'late')}, 'a second step is quarantined');
+wait_through($node, q{NOT EXISTS (SELECT FROM flow_internal.task WHERE status = 'ready')}, '... and every run of it is held or over');
+$before = crashes();
+my $late = start([ 'late', 1 ]);
+wait_through($node, "(SELECT status = 'held' FROM flow.step WHERE run_id = $late AND name = 'bad')", 'in a new run it is held');
+is(crashes(), $before, '... without a crash');
+
 # Once the cause is mended they are let go
 my $held = value($node, q{SELECT count(*) FROM flow_internal.task WHERE status = 'held'});
 $node->safe_psql('postgres', q{CREATE OR REPLACE FUNCTION crash() RETURNS void LANGUAGE sql AS ''});
 is(value($node, 'SELECT flow_release_all()'), $held, 'flow_release_all says how many runs it has released');
 wait_for_end($node, '... and they end');
-is(value($node, q{SELECT count(*) FROM flow.run WHERE workflow = 'worse' AND status = 'completed'}), $held, '... well');
+is(value($node, q{SELECT count(*) FROM flow.run WHERE workflow IN ('worse', 'late') AND status = 'completed'}), $held, '... well');
 is_consistent($node);
+
+# A step under suspicion that meets nothing but conflicts fails like any other
+$node->safe_psql('postgres', 'CREATE TABLE mark (name text); GRANT SELECT ON mark TO PUBLIC');
+define('conflict', audited('a', undef, q{SELECT pg_sleep(60) WHERE NOT EXISTS (SELECT FROM mark WHERE name = 'conflict');
+	DO 'BEGIN RAISE serialization_failure; END'}));
+$run = start([ 'conflict', 1 ]);
+wait_for($node, "EXISTS (SELECT FROM flow.activity WHERE run_id = $run)");
+$node->safe_psql('postgres', "INSERT INTO mark VALUES ('conflict'); SELECT pg_terminate_backend(pid) FROM flow.activity WHERE run_id = $run");
+wait_for($node, "(SELECT status = 'failed' FROM flow.run WHERE id = $run)", 'a step under suspicion that always conflicts fails');
+is(value($node, "SELECT error->>'sqlstate' FROM flow.run WHERE id = $run"), '40001', '... with its own error');
+is(value($node, "SELECT crashes FROM flow.step WHERE run_id = $run"), '1', '... after one death of its worker');
 
 # A step that ends its own worker takes nobody along
 $before = crashes();
@@ -168,7 +146,6 @@ is(crashes(), $before, '... without a crash');
 wait_for($node, q{(SELECT bool_and(status = 'completed') FROM flow.run WHERE workflow = 'good')}, 'others go on');
 
 # A worker that an operator ends is charged once, and its step done again
-$node->safe_psql('postgres', 'CREATE TABLE mark (name text); GRANT SELECT ON mark TO PUBLIC');
 define('slow', audited('a', undef, q{SELECT pg_sleep(60) WHERE NOT EXISTS (SELECT FROM mark WHERE name = input->>'until')}));
 $run = start([ 'slow', 1, '{"until": "ended"}' ]);
 wait_for($node, "EXISTS (SELECT FROM flow.activity WHERE run_id = $run)");

@@ -96,11 +96,15 @@ like(slurp_file($node->logfile), qr/LOG:  ending flow worker $ended[0], since a 
 is(value($node, "SELECT count(*) FROM pg_stat_activity WHERE pid = $ended[0]"), '0', '... the process is gone');
 is(steps_of($cancelled), 's cancelled 0, after cancelled 0', '... the run stays cancelled');
 is(attempts_of($cancelled), 'none', '... and the step is not charged');
+unlike(slurp_file($node->logfile), qr/went down while it ran step \d+ of run (?:$cancelled|$retried)\b/, '... nor is it said to have taken its worker down');
 is(value($node, "SELECT count(*) FROM audit WHERE run_id = $cancelled"), '0', '... and nothing of it was kept');
 
 is(value($node, "SELECT status FROM flow_await($retried, '60 s')"), 'completed', 'a run that was cancelled and retried meanwhile completes');
 is(value($node, "SELECT string_agg(step, ' ' ORDER BY no) FROM audit WHERE run_id = $retried"), 's after', '... by one execution');
+is(value($node, "SELECT string_agg(crashes::text, ' ') FROM flow.step WHERE run_id = $retried"), '0 0', '... and no crash is counted');
 ok(value($node, "SELECT NOT (pid = $ended[1]) FROM audit WHERE run_id = $retried AND step = 's'"), '... in another worker');
+is(value($node, "SELECT crashes FROM flow.step WHERE run_id = $retried AND name = 's'"), '0', '... and its first worker was not ended by the step');
+unlike(slurp_file($node->logfile), qr/went down while it ran/, '... nor is that said of the other');
 
 is(value($node, "SELECT status, error->>'sqlstate' FROM flow_await($limited, '60 s')"), 'failed|WF004', 'a step that catches its time limit fails by it');
 is(attempts_of($limited), 's 1 WF004, s 2 WF004', '... after the attempts it has');

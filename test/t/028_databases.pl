@@ -124,6 +124,9 @@ succeeds('ALTER DATABASE new SET TABLESPACE elsewhere', 'a busy database is move
 is_busy('new', '... and its steps run again, in the new place');
 succeeds('CREATE DATABASE copy TEMPLATE new', 'a busy database is copied');
 is_busy('new', '... and its steps run again');
+($code, $out, $err) = $node->psql('new', 'CREATE DATABASE copy_from_within TEMPLATE new', timeout => 60);
+is($code, 0, 'also by somebody who is connected to it') or diag($err);
+is_busy('new', '... after which they run again, too');
 is($node->safe_psql('copy', q{SELECT count(*) FROM flow.activity WHERE type = 'worker'}), '0', '... only there');
 
 # Whatever our processes are busy with, they answer a barrier

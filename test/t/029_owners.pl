@@ -25,13 +25,14 @@ sub starts
 	return scalar(() = slurp_file($node->logfile, $offset) =~ /DEBUG:  registering background worker "flow worker for role $oid in/g);
 }
 
-# Two transactions, of which the first can be made to wait
+# Two transactions, of which the first can be made to wait; not for a lock, since a
+# step that waits for one may be set aside
 sub define_steps
 {
 	my ($role) = @_;
 
 	$node->safe_psql('postgres', "SELECT flow_define('of-$role', ARRAY[" . join(',',
-		audited('a', undef, q{SELECT pg_advisory_xact_lock_shared(flow.run_id) WHERE flow.input ? 'wait'}),
+		audited('a', undef, q{DO $do$ BEGIN WHILE flow_input() ? 'wait' LOOP EXIT WHEN pg_try_advisory_xact_lock_shared(flow_run_id()); PERFORM pg_sleep(0.01); END LOOP; END $do$}),
 		audited('b', q{after => '{a}', batch => false})) . '])', as($role));
 	return;
 }
@@ -40,7 +41,7 @@ sub is_waiting
 {
 	my ($run) = @_;
 
-	return "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = $run AND NOT granted)";
+	return "EXISTS (SELECT FROM flow.activity WHERE run_id = $run AND step = 'a')";
 }
 
 flow_audit($node);

@@ -66,6 +66,8 @@ value($standby, "SELECT flow_resume($paused), flow_cancel($paused)");
 wait_for_end($standby, 'promoted, it ends the runs that the primary has begun');
 is(value($standby, q{SELECT status, count(*) FROM flow.run GROUP BY status ORDER BY 1}), "cancelled|2\ncompleted|601", '... all of them');
 is_consistent($standby, '... and each step was done once');
+like(slurp_file($standby->logfile), qr/LOG:  flow goes on in database with OID \d+ on timeline 2, to which the server was promoted/, 'the log tells of the new timeline');
+unlike(slurp_file($primary->logfile), qr/flow goes on in database/, '... and told of none on the primary');
 
 # Without a restart after a crash somebody else starts it
 $standby->safe_psql('postgres', q{SELECT flow_start('work') FROM generate_series(1, 200)});

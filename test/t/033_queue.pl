@@ -130,6 +130,11 @@ is(value($node, "SELECT clock_timestamp() - '$since' < interval '45 s'"), 't', '
 is(value($node, q{SELECT count(*) FROM flow.run WHERE workflow = 'three' AND status = 'completed'}), '3000', '... and complete');
 is(value($node, q{SELECT count(*) FROM audit JOIN flow.run ON run_id = id WHERE workflow = 'three'}), '9000', '... each step once');
 
+# More priorities than can be told apart
+my $by_priority = value($node, q{SELECT min(flow_start('small1', priority => i)) FROM generate_series(1, 6000) i}, @shop);
+wait_for_end($node, 'runs of six thousand priorities end');
+is(value($node, "SELECT count(*), count(DISTINCT run_id) FROM audit WHERE run_id >= $by_priority"), '6000|6000', '... each once');
+
 # Steps that a client holds while they are taken off the queue
 enable('off');
 my $first = value($node, q{SELECT min(flow_start('small1')) FROM generate_series(1, 300)}, @shop);

@@ -211,7 +211,7 @@ fill_disk();
 $run = start('plain', 1);
 wait_seconds(3);
 cmp_ok(executions(), '>', 1, 'a step that cannot be recorded is tried');
-cmp_ok(executions(), '<', 30, '... again and again, but ever more rarely');
+cmp_ok(executions(), '<', 15, '... again and again, but ever more rarely');
 note('tries in 3 s: ', executions() - 1);
 is(value($node, "SELECT status FROM flow.run WHERE id = $run"), 'running', '... and not given up');
 free_disk();

@@ -4,7 +4,8 @@
 # nothing is lost, nothing done twice, and the books agree.
 #
 # FLOW_STORM_KILLS says how many (make storm: 200); FLOW_STORM_SEED repeats a
-# storm's choices.
+# storm's choices; FLOW_STORM_POINTS adds kills at the test points of a library
+# that has them.
 use strict;
 use warnings;
 use FlowTest;
@@ -20,6 +21,11 @@ my $node = flow_node('storm',
 	'flow.workers' => 3,
 	log_line_prefix => q{'%m [%p] '},
 	max_prepared_transactions => 2);
+
+my @points = qw(start-insert commit push-begin push-end take-popped claim-begin claim-end
+  execute-publish execute-begin execute-end isolated-begin isolated-ended flush-begin
+  flush-locked flush-written record-begin refill-read timer-fire timer-fired emit-send
+  staff-start repair-store repair-stored scheduler-start worker-start launcher-start);
 
 srand($seed);
 note("report: seed $seed, $kills kills");
@@ -58,11 +64,12 @@ foreach my $owner (@owners)
 	define($owner, 'chain', audited('a'), map { audited($_, sprintf(q{after => '{%s}'}, chr(ord($_) - 1))) } 'b' .. 'f');
 	define($owner, 'fan', audited('r'), (map { audited("m$_", q{after => '{r}'}) } 1 .. 8), audited('j', q{after => '{m1,m2,m3,m4,m5,m6,m7,m8}'}));
 	define($owner, 'money', audited('a', undef, 'SELECT move(7)'), audited('b', q{after => '{a}'}, 'SELECT move(3)'));
+	define($owner, 'levels', audited('a', q{isolation => 'serializable'}), audited('b'), audited('c', q{isolation => 'repeatable read'}), audited('j', q{after => '{a,b,c}'}));
 	define($owner, 'slow', audited('a', undef, 'SELECT pg_sleep(0.03)'), audited('b', q{after => '{a}', batch => false}));
 	define($owner, 'retries', audited('a', q{retries => 3, retry_delay => '20 ms'}, 'SELECT stumble(flow.attempt)'), audited('b', q{after => '{a}'}));
 	define($owner, 'fails', audited('a'), audited('b', q{after => '{a}'}, 'SELECT 1 / 0'), audited('c', q{after => '{b}'}));
 }
-my @workflows = map { my $owner = $_; map { "$owner-$_" } qw(chain fan money slow retries fails) } @owners;
+my @workflows = map { my $owner = $_; map { "$owner-$_" } qw(chain fan money levels slow retries fails) } @owners;
 
 # Runs whose start was acknowledged, by id
 my %acknowledged;
@@ -151,8 +158,34 @@ sub strike
 	return defined $pid ? $kind : undef;
 }
 
+# Whoever comes to that point next dies there; returns whether somebody did
+sub strike_at_point
+{
+	my $point = $points[ rand @points ];
+	my $before = deaths();
+
+	defined ask($node, sprintf(q{SELECT test.arm('%s', 'kill', skip => %d)}, $point, rand 5)) or return 0;
+	foreach my $try (1 .. 40)
+	{
+		load() if $try % 10 == 1;
+		return 1 if deaths() > $before;
+		linger(50);
+	}
+	ask($node, "SELECT test.disarm('$point')");
+	return 0;
+}
+
+sub deaths
+{
+	my @deaths = slurp_file($node->logfile) =~ /was terminated by signal 9/g;
+
+	return scalar @deaths;
+}
+
 my %struck;
 my $done = 0;
+
+$node->safe_psql('postgres', slurp_file('test/races/points.sql')) if $ENV{FLOW_STORM_POINTS};
 
 while ($done < $kills)
 {
@@ -173,7 +206,7 @@ while ($done < $kills)
 		}
 		linger(200);
 	}
-	my $kind = strike();
+	my $kind = $ENV{FLOW_STORM_POINTS} && rand() < 0.7 ? (strike_at_point() ? 'at a point' : undef) : strike();
 	next if !defined $kind;
 	$struck{$kind}++;
 	$done++;
