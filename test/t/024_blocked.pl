@@ -233,8 +233,7 @@ is(value($node, 'SELECT count(*) FROM flow.attempt'), '0', 'turns: no attempt wa
 
 # A step that shares no transaction takes no turn, and so keeps none
 as('one', q{SELECT flow_define('single', ARRAY[} .
-	audited('s', 'batch => false', q{UPDATE gate SET n = n + 1 WHERE id = flow.run_id % 2 + 1;
-		SELECT pg_sleep(0.001); UPDATE gate SET n = n + 1 WHERE id = 2 - flow.run_id % 2}) . '])');
+	audited('s', 'batch => false', q{UPDATE gate SET n = n + 1 WHERE id = flow.run_id % 2 + 1; SELECT pg_sleep(0.001); UPDATE gate SET n = n + 1 WHERE id = 2 - flow.run_id % 2}) . '])');
 foreach my $round (1 .. 4)
 {
 	as('one', q{SELECT flow_start('single') FROM generate_series(1, 50)});
