@@ -39,6 +39,8 @@
 #define REST_SLICE		500		/* ms, after which other reasons to end are
 								 * looked at */
 
+#define LONG_STEP		500000	/* us */
+
 /* What the entries taken so far leave room for */
 typedef struct Room
 {
@@ -59,6 +61,7 @@ static TimestampTz rest_until = 0;
 static double steps_per_entry = 4;
 static bool has_measured = false;
 
+static bool may_be_long(const FlowReady *entry);
 static void note_expansion(int entries, int steps);
 static bool takes_turns(const FlowReady *next, void *arg);
 static FlowTake choose(const FlowReady *next, int taken, void *arg);
@@ -97,6 +100,11 @@ FlowBatchRun(int lane)
 	if (n == 0)
 		return 0;
 	FLOW_TEST_POINT("take-popped");
+	if (may_be_long(&entries[0]))
+	{
+		FlowParkReturnAll(lane);
+		call_others(lane, FlowQueueLength(lane));
+	}
 
 	memset(&batch, 0, sizeof(batch));
 	batch.scope = FLOW_GUARD_TRANSACTION;
@@ -142,6 +150,16 @@ end_turn(FlowBatch *batch)
 	if (batch->in_turn)
 		FlowQueueEndTurn(batch->lane);
 	batch->in_turn = false;
+}
+
+/* What is parked here must not wait for it. */
+static bool
+may_be_long(const FlowReady *entry)
+{
+	FlowAverage average = FlowAverageGet(entry->definition_id, entry->key.step_no);
+
+	return entry->key.step_no != FLOW_STEP_RUN && FlowParkDelay() >= 0 &&
+		(average.runs == 0 || average.usec > LONG_STEP);
 }
 
 /*

@@ -130,7 +130,7 @@ FlowAsideSetAside(int lane, const FlowReady *ready)
 	if (gate != NULL)
 		entry = FlowLaneMakeEntry(at, ready, now);
 	if (entry != NULL)
-		FlowLaneAddAside(at, gate, entry);
+		FlowLaneAddAside(at, gate, entry, true);
 	LWLockRelease(FlowShmemLock());
 	return entry != NULL;
 }
@@ -152,7 +152,7 @@ FlowAsidePopTry(int lane, FlowReady *entry)
 											   FlowGateTry(gate, now));
 
 		*entry = tried->ready;
-		from->aside--;
+		FlowLaneNoteNotAside(from, tried);
 		FlowLaneFreeEntry(from, tried);
 	}
 	LWLockRelease(FlowShmemLock());
@@ -187,10 +187,12 @@ FlowAsideNoteFree(int lane, int32 definition_id, int32 step_no, bool tried)
 	at = FlowLaneLock(lane);
 	gate = FlowGateFind(&at->gates, definition_id, step_no);
 	if (gate != NULL && FlowGateNoteFree(gate, tried))
-		while ((node = FlowGateRemove(gate)) != NULL)
+		while ((node = FlowGateRemoveFree(gate)) != NULL)
 		{
-			at->aside--;
-			FlowLaneEnqueue(at, dlist_container(FlowLaneEntry, by_age, node));
+			FlowLaneEntry *entry = dlist_container(FlowLaneEntry, by_age, node);
+
+			FlowLaneNoteNotAside(at, entry);
+			FlowLaneEnqueue(at, entry);
 		}
 	LWLockRelease(FlowShmemLock());
 }

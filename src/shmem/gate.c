@@ -8,8 +8,10 @@
  * runs in a row have met a lock it is likely to be one that all of them need,
  * such as that of LOCK TABLE, and the gate is closed: further runs are set
  * aside without being tried.  When they were on rows, others do run, and the
- * gate stays open.  The oldest and the newest are tried by turns, so that a
- * run that needs no lock is not hidden behind those that do.
+ * gate stays open.  Those that have met a lock and those that have not are
+ * tried by turns, so that a run that needs no lock is not hidden behind those
+ * that do.  If one gets through that has not, the lock is there still: the
+ * others like it may run, and those that have met it stay.
  *
  * Nobody owns a gate and no process need open it again: what passes is time.
  * Decides only; who waits for what is in queue.c.  Protected by FlowShmemLock().
@@ -21,7 +23,8 @@
 
 #include "shmem/gate.h"
 
-#define CLOSED_AFTER	2		/* runs in a row */
+#define CLOSED_AFTER	2		/* runs in a row ... */
+#define CLOSED_AFTER_MAX 16		/* ... while it is known to be about rows */
 #define MIN_DELAY		50		/* ms */
 #define MAX_DELAY		1000
 
@@ -59,7 +62,9 @@ FlowGateMake(FlowGates *gates, int32 definition_id, int32 step_no,
 	memset(gate, 0, sizeof(FlowGate));
 	gate->definition_id = definition_id;
 	gate->step_no = step_no;
-	dlist_init(&gate->aside);
+	gate->patience = CLOSED_AFTER;
+	dlist_init(&gate->untried);
+	dlist_init(&gate->met);
 	return gate;
 }
 
@@ -74,13 +79,13 @@ is_stale(const FlowGate *gate, TimestampTz now)
 bool
 FlowGateIsClosed(const FlowGate *gate)
 {
-	return gate->blocked >= CLOSED_AFTER;
+	return gate->blocked >= gate->patience;
 }
 
 void
 FlowGateNoteBlocked(FlowGate *gate, TimestampTz now)
 {
-	gate->blocked = Min(gate->blocked + 1, CLOSED_AFTER);
+	gate->blocked = Min(gate->blocked + 1, CLOSED_AFTER_MAX);
 	if (is_stale(gate, now))
 		gate->delay = 0;
 	gate->trying = false;
@@ -99,6 +104,8 @@ FlowGateNoteFree(FlowGate *gate, bool tried)
 	gate->blocked = 0;
 	if (tried)
 	{
+		gate->patience = gate->tried_met ? CLOSED_AFTER :
+			Min(2 * gate->patience, CLOSED_AFTER_MAX);
 		gate->delay = 0;
 		gate->trying = false;
 	}
@@ -126,9 +133,9 @@ FlowGateNext(const FlowGates *gates)
 }
 
 void
-FlowGateAdd(FlowGate *gate, dlist_node *entry)
+FlowGateAdd(FlowGate *gate, dlist_node *entry, bool met)
 {
-	dlist_push_tail(&gate->aside, entry);
+	dlist_push_tail(met ? &gate->met : &gate->untried, entry);
 	gate->entries++;
 }
 
@@ -136,12 +143,12 @@ FlowGateAdd(FlowGate *gate, dlist_node *entry)
 dlist_node *
 FlowGateTry(FlowGate *gate, TimestampTz now)
 {
-	dlist_node *entry = gate->newest_next ? dlist_tail_node(&gate->aside) :
-	dlist_head_node(&gate->aside);
+	dlist_node *entry;
 
-	dlist_delete(entry);
+	gate->tried_met = dlist_is_empty(&gate->untried) ||
+		(!gate->tried_met && !dlist_is_empty(&gate->met));
+	entry = dlist_pop_head_node(gate->tried_met ? &gate->met : &gate->untried);
 	gate->entries--;
-	gate->newest_next = !gate->newest_next;
 	gate->delay = Min(Max(2 * gate->delay, MIN_DELAY), MAX_DELAY);
 	push_back(gate, now);
 	gate->trying = true;
@@ -158,10 +165,19 @@ FlowGateEndTry(FlowGate *gate, TimestampTz now)
 }
 
 dlist_node *
+FlowGateRemoveFree(FlowGate *gate)
+{
+	if (dlist_is_empty(&gate->untried) && !gate->tried_met)
+		return NULL;
+	return FlowGateRemove(gate);
+}
+
+dlist_node *
 FlowGateRemove(FlowGate *gate)
 {
 	if (gate->entries == 0)
 		return NULL;
 	gate->entries--;
-	return dlist_pop_head_node(&gate->aside);
+	return dlist_pop_head_node(dlist_is_empty(&gate->untried) ?
+							   &gate->met : &gate->untried);
 }

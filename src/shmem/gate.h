@@ -23,10 +23,11 @@ typedef struct FlowGate
 	int			entries;		/* set aside */
 	bool		trying;			/* one is being tried; not yet known how it
 								 * went */
-	bool		newest_next;	/* the next to be tried: the newest, or the
-								 * oldest */
+	bool		tried_met;		/* the one tried last had met a lock before */
+	int			patience;		/* runs in a row that close it */
 	TimestampTz until;			/* none of those set aside is tried before */
-	dlist_head	aside;
+	dlist_head	untried;		/* set aside because it is closed */
+	dlist_head	met;			/* ... because they have met a lock */
 } FlowGate;
 
 /* The gates of a lane; those behind the first "used" have never been */
@@ -52,7 +53,7 @@ extern void FlowGateNoteBlocked(FlowGate *gate, TimestampTz now);
 
 /*
  * A run met none.  "tried" if it was one of those set aside; then true is
- * returned: all of them may run.
+ * returned: all of them may run or, if it had never met a lock, all like it.
  */
 extern bool FlowGateNoteFree(FlowGate *gate, bool tried);
 
@@ -62,7 +63,8 @@ extern FlowGate *FlowGateDue(FlowGates *gates, TimestampTz now);
 /* When one may be tried, or DT_NOEND.  Readable without the lock. */
 extern TimestampTz FlowGateNext(const FlowGates *gates);
 
-extern void FlowGateAdd(FlowGate *gate, dlist_node *entry);
+/* "met": it has met a lock itself. */
+extern void FlowGateAdd(FlowGate *gate, dlist_node *entry, bool met);
 
 /* Takes the one to be tried off the list; there must be one. */
 extern dlist_node *FlowGateTry(FlowGate *gate, TimestampTz now);
@@ -70,7 +72,10 @@ extern dlist_node *FlowGateTry(FlowGate *gate, TimestampTz now);
 /* The one tried is over; if nothing was heard of it, the next may be tried. */
 extern void FlowGateEndTry(FlowGate *gate, TimestampTz now);
 
-/* Takes any off the list, NULL if there is none. */
+/* After FlowGateNoteFree: takes off one that may run, NULL if there is none. */
+extern dlist_node *FlowGateRemoveFree(FlowGate *gate);
+
+/* Takes any off its list, NULL if there is none. */
 extern dlist_node *FlowGateRemove(FlowGate *gate);
 
 #endif							/* FLOW_GATE_H */

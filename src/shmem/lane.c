@@ -31,7 +31,7 @@
  * The same, for what lies past the mark of a share: the room above is for
  * steps before it, so that they do not take the mark back to themselves.
  */
-#define SHARE_FILL_LIMIT	(SHARE_LIMIT / 4 * 3)
+#define SHARE_FILL_LIMIT	FLOW_SHARE_FILL_LIMIT
 
 /* Entries looked at to find one that can be given up */
 #define MAX_EVICT_STEPS	64
@@ -124,10 +124,15 @@ FlowLaneShare(const FlowLane *lane, const FlowReady *ready)
 						ready->priority);
 }
 
+/* An estimate: what has to give up an entry for it may find none. */
 int
-FlowLaneFillLimit(void)
+FlowLaneRoom(const FlowLane *lane, const FlowShare *share)
 {
-	return SHARE_FILL_LIMIT;
+	int			limit = Min(SHARE_FILL_LIMIT, LANE_LIMIT / Max(lane->shares.n_active, 1));
+	int			room = Min(LANE_LIMIT - lane->entries - lane->aside, queue->n_free);
+
+	room = Max(room, FLOW_LANE_RESERVE - share->entries);
+	return Max(Min(room, Max(limit, 1) - share->entries), 0);
 }
 
 /* Without a share to mark, all of the lane has to be read again. */
@@ -254,8 +259,8 @@ FlowLaneDropAside(FlowLane *lane)
 
 	for (int i = 0; i < lane->gates.used && node == NULL; i++)
 		node = FlowGateRemove(&lane->gates.gates[i]);
-	lane->aside--;
 	dropped = dlist_container(FlowLaneEntry, by_age, node);
+	FlowLaneNoteNotAside(lane, dropped);
 	FlowLaneRefuse(lane, dropped->share, &dropped->ready.key);
 	FlowLaneFreeEntry(lane, dropped);
 }
@@ -302,9 +307,105 @@ FlowLaneTakeable(const FlowLane *lane, TimestampTz now)
 	return n;
 }
 
-void
-FlowLaneAddAside(FlowLane *lane, FlowGate *gate, FlowLaneEntry *entry)
+#ifdef USE_ASSERT_CHECKING
+
+static int	lane_number;		/* being checked */
+
+static void
+forget_count(const FlowLaneEntry *entry)
 {
-	FlowGateAdd(gate, &entry->by_age);
+	entry->share->counted = entry->share->counted_aside = 0;
+}
+
+static void
+count(const FlowLaneEntry *entry)
+{
+	Assert(entry->share->key.lane == lane_number);
+	Assert(entry->share->key.workflow_id == entry->ready.workflow_id);
+	Assert(entry->share->key.priority == entry->ready.priority);
+	entry->share->counted++;
+}
+
+static void
+count_aside(const FlowLaneEntry *entry)
+{
+	entry->share->counted_aside++;
+}
+
+static void
+compare_count(const FlowLaneEntry *entry)
+{
+	Assert(entry->share->counted == entry->share->entries);
+	Assert(entry->share->counted_aside == entry->share->aside);
+}
+
+static int
+visit(const dlist_head *entries, void (*each) (const FlowLaneEntry *))
+{
+	dlist_iter	iter;
+	int			n = 0;
+
+	dlist_foreach(iter, unconstify(dlist_head *, entries))
+	{
+		each(dlist_container(FlowLaneEntry, by_age, iter.cur));
+		n++;
+	}
+	return n;
+}
+
+static int
+visit_aside(const FlowGate *gate, void (*each) (const FlowLaneEntry *))
+{
+	return visit(&gate->untried, each) + visit(&gate->met, each);
+}
+
+/* Wherever they are.  Returns how many of them are in the heaps. */
+static int
+visit_all(const FlowLane *lane, void (*each) (const FlowLaneEntry *))
+{
+	int			aside = 0;
+
+	for (int i = 0; i < lane->gates.used; i++)
+		aside += visit_aside(&lane->gates.gates[i], each);
+	Assert(aside == lane->aside);
+	return visit(&lane->by_age, each);
+}
+
+void
+FlowLaneCheck(void)
+{
+	int			n_free = FLOW_QUEUE_POOL;
+
+	for (lane_number = 0; lane_number < queue->n_lanes; lane_number++)
+	{
+		FlowLane   *lane = &queue->lanes[lane_number];
+		int			n = visit_all(lane, forget_count);
+
+		(void) visit_all(lane, count);
+		for (int i = 0; i < lane->gates.used; i++)
+			(void) visit_aside(&lane->gates.gates[i], count_aside);
+		(void) visit_all(lane, compare_count);
+		Assert(n == lane->entries);
+		Assert((lane->turn_root == NULL) == (lane->turn_entries == 0));
+		Assert((lane->root == NULL) == (lane->turn_entries == lane->entries));
+		n_free -= lane->entries + lane->aside;
+	}
+	Assert(n_free == queue->n_free);
+}
+
+#endif							/* USE_ASSERT_CHECKING */
+
+void
+FlowLaneAddAside(FlowLane *lane, FlowGate *gate, FlowLaneEntry *entry, bool met)
+{
+	FlowGateAdd(gate, &entry->by_age, met);
 	lane->aside++;
+	FlowShareNoteAside(&lane->shares, entry->share, 1);
+}
+
+void
+FlowLaneNoteNotAside(FlowLane *lane, FlowLaneEntry *entry)
+{
+	lane->aside--;
+	FlowShareNoteAside(&lane->shares, entry->share, -1);
 }

@@ -98,7 +98,9 @@ extern FlowLaneEntry *FlowLaneMakeEntry(FlowLane *lane, const FlowReady *ready,
 extern void FlowLaneEnqueue(FlowLane *lane, FlowLaneEntry *entry);
 extern void FlowLaneAddToHeap(FlowLane *lane, FlowLaneEntry *entry, bool in_turn);
 extern void FlowLaneRemoveFromHeap(FlowLane *lane, FlowLaneEntry *entry);
-extern void FlowLaneAddAside(FlowLane *lane, FlowGate *gate, FlowLaneEntry *entry);
+extern void FlowLaneAddAside(FlowLane *lane, FlowGate *gate, FlowLaneEntry *entry,
+							 bool met);
+extern void FlowLaneNoteNotAside(FlowLane *lane, FlowLaneEntry *entry);
 extern void FlowLaneDropAside(FlowLane *lane);	/* there must be one */
 
 /* Gives back an entry that is in no heap any more; one that is nowhere. */
@@ -108,8 +110,8 @@ extern void FlowLaneFreeEntry(FlowLane *lane, FlowLaneEntry *entry);
 /* The share of such steps; NULL if there are too many of them. */
 extern FlowShare *FlowLaneShare(const FlowLane *lane, const FlowReady *ready);
 
-/* How many entries of a share a refill may come to */
-extern int	FlowLaneFillLimit(void);
+/* How many entries a refill may add to a share */
+extern int	FlowLaneRoom(const FlowLane *lane, const FlowShare *share);
 
 /* Marks that steps from this one on are in the table only. */
 extern void FlowLaneRefuse(FlowLane *lane, FlowShare *share,
@@ -121,5 +123,10 @@ extern bool FlowLaneMayTakeTurn(const FlowLane *lane);
 
 /* What a worker that does nothing now could take. */
 extern int	FlowLaneTakeable(const FlowLane *lane, TimestampTz now);
+
+/* Is every entry in one place, and counted in its share?  Asserts it. */
+#ifdef USE_ASSERT_CHECKING
+extern void FlowLaneCheck(void);
+#endif
 
 #endif							/* FLOW_LANE_H */

@@ -176,7 +176,7 @@ pass_over(Lane *lane, Entry *entry, bool turn)
 		FlowLaneRemoveFromHeap(lane, entry);
 		dlist_delete(&entry->by_age);
 		lane->entries--;
-		FlowLaneAddAside(lane, gate, entry);
+		FlowLaneAddAside(lane, gate, entry, false);
 		return true;
 	}
 	if (!turn || FlowLaneMayTakeTurn(lane))
@@ -261,7 +261,7 @@ FlowQueueRoom(int lane, const FlowReady *example)
 	share = FlowLaneShare(asked, example);
 	if (share != NULL)
 	{
-		room = Max(FlowLaneFillLimit() - share->entries, 0);
+		room = FlowLaneRoom(asked, share);
 		FlowShareDrop(share);
 	}
 	LWLockRelease(FlowShmemLock());
@@ -340,6 +340,11 @@ FlowQueueLanes(Oid database, FlowLaneInfo *lanes, int max)
 	if (!FlowShmemIsAvailable())
 		return 0;
 
+#ifdef USE_ASSERT_CHECKING
+	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
+	FlowLaneCheck();
+	LWLockRelease(FlowShmemLock());
+#endif
 	LWLockAcquire(FlowShmemLock(), LW_SHARED);
 	for (int i = 0; i < queue->n_lanes && n < max; i++)
 		if (queue->lanes[i].database == database)

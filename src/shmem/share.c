@@ -102,6 +102,13 @@ FlowShareAdd(FlowShareLane *lane, FlowShare *share)
 	update_hunger(lane, share);
 }
 
+void
+FlowShareNoteAside(FlowShareLane *lane, FlowShare *share, int delta)
+{
+	share->aside += delta;
+	update_hunger(lane, share);
+}
+
 uint64
 FlowSharePlace(FlowShare *share)
 {
@@ -166,8 +173,15 @@ FlowShareCompareKeys(const FlowStepKey *a, const FlowStepKey *b)
 static void
 update_hunger(FlowShareLane *lane, FlowShare *share)
 {
-	bool		hungry = share->refused && share->entries < FLOW_SHARE_LOW_WATER;
+	bool		active = share->refused || share->entries > 0;
+	bool		hungry;
+	int			low;
 
+	lane->n_active += active - share->active;
+	share->active = active;
+	low = Min(FLOW_SHARE_LOW_WATER, FLOW_SHARE_FILL_LIMIT / Max(lane->n_active, 1));
+	hungry = share->refused && share->entries - share->aside < Max(low, 1) &&
+		share->entries < FLOW_SHARE_FILL_LIMIT;
 	lane->n_hungry += hungry - share->hungry;
 	share->hungry = hungry;
 }

@@ -11,8 +11,13 @@
 #include "flow.h"
 #include "lib/ilist.h"
 
-/* Entries below which a share of which steps were refused is filled again */
+/*
+ * Entries below which a share of which steps were refused is filled again, not
+ * counting those aside; and how many it may come to by that, counting all.
+ * Less if there are many shares, which would read what the lane has no room for.
+ */
 #define FLOW_SHARE_LOW_WATER	256
+#define FLOW_SHARE_FILL_LIMIT	3072
 
 typedef struct FlowShareKey
 {
@@ -27,14 +32,20 @@ typedef struct FlowShare
 {
 	FlowShareKey key;
 	int			entries;		/* queued; a level's: shares */
+	int			aside;			/* of these, behind gates */
 	uint64		sequence;		/* a workflow's: the last one given; a
 								 * level's: the highest one taken, its virtual
 								 * time */
 	struct FlowShare *level;	/* of a workflow's share */
 	bool		refused;		/* steps are in the table only ... */
-	bool		hungry;			/* ... and few are queued */
+	bool		active;			/* counted in its lane */
+	bool		hungry;			/* ... and few are queued that could be taken */
 	FlowStepKey from;			/* ... none of them before this one */
 	dlist_node	by_lane;		/* in its lane's list, if refused */
+#ifdef USE_ASSERT_CHECKING
+	int			counted;		/* by FlowLaneCheck */
+	int			counted_aside;
+#endif
 } FlowShare;
 
 /* What a lane knows of its shares */
@@ -43,6 +54,7 @@ typedef struct FlowShareLane
 	dlist_head	refused;		/* shares, the longest refused one first */
 	int			n_refused;
 	int			n_hungry;
+	int			n_active;		/* with entries, or refused */
 } FlowShareLane;
 
 /* Finds or makes a share; NULL when there are too many of them. */
@@ -53,6 +65,9 @@ extern void FlowShareDrop(FlowShare *share);
 
 /* Counts an entry. */
 extern void FlowShareAdd(FlowShareLane *lane, FlowShare *share);
+
+/* So many more of its entries are aside, or fewer. */
+extern void FlowShareNoteAside(FlowShareLane *lane, FlowShare *share, int delta);
 
 /* The place that its next entry gets among those of its priority */
 extern uint64 FlowSharePlace(FlowShare *share);

@@ -112,6 +112,8 @@ FlowWorkerMain(Datum main_arg)
 		if (must_end())
 			break;
 		is_idle = FlowBatchRun(worker_lane) == 0;
+		if (FlowQueueIsHungry(worker_lane))
+			FlowDatabaseAsk(worker_args.database, FLOW_ASK_REFILL);
 		if (!is_idle)
 			note_work();
 		else if (!must_end() && !sleep_for_work())
@@ -257,14 +259,12 @@ must_end(void)
 	return FlowStaffShouldGiveWay();
 }
 
-/* After a batch: statistics, and the queue's refill when it runs low. */
+/* After a batch */
 static void
 note_work(void)
 {
 	busy_at = GetCurrentTimestamp();
 	(void) pgstat_report_stat(false);
-	if (FlowQueueIsHungry(worker_lane))
-		FlowDatabaseAsk(worker_args.database, FLOW_ASK_REFILL);
 }
 
 /* Returns false if it was idle for too long. */

@@ -141,6 +141,55 @@ foreach my $n (1, 2)
 	is_clean("$n workers, a row");
 }
 
+# Rows again: several in a row that need the one that is locked, and more of
+# them than the queue waits for before it reads further
+defined_by('one', 'clustered', q{UPDATE gate SET n = n + 1 WHERE id = CASE WHEN (input->>'row')::int < 5 THEN 7 ELSE (input->>'row')::int % 10 + 8 END});
+foreach my $case ([ 'clustered', 300, 60 ], [ 'behind', 6000, 300 ])
+{
+	my ($workflow, $n, $blocked) = @$case;
+	my $holder;
+
+	workers(2);
+	start('one', $workflow, 20);
+	wait_for_end($node, "$workflow: the steps are known to be short");
+	$holder = hold('SELECT FROM gate WHERE id = 7 FOR UPDATE');
+	start('one', $workflow, $n);
+	wait_for($node, unfinished($workflow) . " = $blocked", "$workflow: all but those that need the row complete");
+	let_go($holder);
+	is_clean($workflow);
+}
+
+# Nobody waits actively for a step that is to be tried when there is a worker
+sub scheduler_ticks
+{
+	my $pid = value($node, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'flow scheduler'});
+
+	my @fields = split ' ', PostgreSQL::Test::Utils::slurp_file("/proc/$pid/stat");
+
+	return $fields[13] + $fields[14];
+}
+
+SKIP:
+{
+	skip 'no /proc', 2 unless -r "/proc/$$/stat";
+	workers(1);
+	as('other', q{SELECT flow_define('doze', ARRAY[flow_step('s', $$ SELECT pg_sleep(600) $$)])});
+
+	my $holder = hold('LOCK TABLE gate');
+	start('one', 'behind', 3);
+	wait_for($node, q{EXISTS (SELECT FROM pg_locks WHERE relation = 'gate'::regclass AND NOT granted)});
+	start('other', 'doze', 1);
+	wait_for($node, q{EXISTS (SELECT FROM flow.activity WHERE workflow = 'doze')}, 'no place: another role has it');
+	my $ticks = scheduler_ticks();
+	my $since = value($node, 'SELECT now()');
+	wait_for($node, "now() > '$since'::timestamptz + interval '4 s'");
+	cmp_ok(scheduler_ticks() - $ticks, '<', 50, 'no place: the scheduler sleeps');
+	let_go($holder);
+	steer($node, 'flow_cancel', q{SELECT id FROM flow.run WHERE workflow = 'doze'});
+	wait_for_end($node);
+	workers(2);
+}
+
 # Runs that were cancelled while they were set aside are in nobody's way
 my $holder = hold('LOCK TABLE gate');
 start('one', 'behind', 50);
@@ -181,6 +230,36 @@ steer($node, 'flow_cancel', q{SELECT id FROM flow.run WHERE workflow = 'nap'});
 wait_for_end($node, 'turns: all ended');
 is(value($node, 'SELECT sum(n) FROM gate'), $sum + 2 * 4004, 'turns: each update was done once');
 is(value($node, 'SELECT count(*) FROM flow.attempt'), '0', 'turns: no attempt was charged');
+
+# A step that shares no transaction takes no turn, and so keeps none
+as('one', q{SELECT flow_define('single', ARRAY[} .
+	audited('s', 'batch => false', q{UPDATE gate SET n = n + 1 WHERE id = flow.run_id % 2 + 1; SELECT pg_sleep(0.001); UPDATE gate SET n = n + 1 WHERE id = 2 - flow.run_id % 2}) . '])');
+foreach my $round (1 .. 4)
+{
+	as('one', q{SELECT flow_start('single') FROM generate_series(1, 50)});
+	wait_for_end($node, "single $round: they end");
+	foreach (1 .. 3)
+	{
+		my $run = value($node, q{SELECT flow_start('single')});
+
+		is(value($node, "SELECT status FROM flow_await($run, '20 s')"), 'completed', "single $round: one completes");
+	}
+}
+
+# What a worker keeps until a client has let go of its run does not wait for the
+# long step that the worker takes meanwhile
+as('one', q{SELECT flow_define('kept', ARRAY[} . audited('s', undef, 'SELECT pg_sleep(1)') . '])');
+my $kept = value($node, q{SELECT flow_start('kept')});
+wait_for($node, q{EXISTS (SELECT FROM flow.activity WHERE workflow = 'kept')});
+$holder = hold("SELECT flow_cancel($kept)");
+wait_for($node, q{NOT EXISTS (SELECT FROM flow.activity WHERE workflow = 'kept')}, 'kept: it has met the client');
+start('one', 'nap', 2);
+wait_for($node, q{(SELECT count(*) FROM flow.activity WHERE workflow = 'nap') = 2}, 'kept: workers do something long');
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+is(value($node, "SELECT status FROM flow_await($kept, '30 s')"), 'completed', 'kept: another worker does it');
+steer($node, 'flow_cancel', q{SELECT id FROM flow.run WHERE workflow = 'nap'});
+wait_for_end($node);
 $node->safe_psql('postgres', 'ANALYZE');
 is_consistent($node);
 
