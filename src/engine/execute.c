@@ -165,10 +165,7 @@ register_exit(void)
 	registered = true;
 }
 
-/*
- * A step that held up its batch until the end is to run alone, no more.  One
- * that went on after a flow_cancel has not taken its worker down, we have.
- */
+/* A step that held up its batch until the end is to run alone, no more. */
 static void
 execute_exit(int code, Datum arg)
 {
@@ -184,8 +181,6 @@ execute_exit(int code, Datum arg)
 			break;
 		case FLOW_WATCH_BLOCKED:
 		case FLOW_WATCH_NONE:
-			if (FlowSlotWasEnded())
-				FlowRecorderEndStep();
 			return;
 	}
 	FlowRecorderEndStep();		/* it is known why this worker ends */

@@ -420,19 +420,6 @@ goes_on(const Slot *slot)
 		slot->info.epoch < slot->cancel.epoch;
 }
 
-bool
-FlowSlotWasEnded(void)
-{
-	bool		ended;
-
-	if (my_slot == NULL)
-		return false;
-	SpinLockAcquire(&my_slot->mutex);
-	ended = my_slot->ended;
-	SpinLockRelease(&my_slot->mutex);
-	return ended;
-}
-
 uint64
 FlowSlotCancelGeneration(void)
 {

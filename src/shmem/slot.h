@@ -71,9 +71,6 @@ extern bool FlowSlotCancelRun(int64 run_id, int32 epoch);
  */
 extern TimestampTz FlowSlotPursue(Oid database);
 
-/* True if that has ended this process. */
-extern bool FlowSlotWasEnded(void);
-
 /*
  * True if the run has been cancelled at an epoch above "epoch" since
  * "generation" was read; true also if that can no longer be told.  To be asked
