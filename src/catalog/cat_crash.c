@@ -41,14 +41,16 @@ static FlowStatement insert_rows = {
 };
 
 static FlowStatement is_watched = {
-	.sql = "SELECT EXISTS (SELECT FROM flow_internal.crash c WHERE c.counts AND c.home = $1)"
+	.sql = "SELECT EXISTS (SELECT FROM flow_internal.crash c WHERE c.counts AND c.home = $1"
+	"  GROUP BY c.definition_id, c.step_no HAVING pg_catalog.count(*) >= $2"
+	"  OR pg_catalog.max(c.at) > pg_catalog.now() - INTERVAL '1 hour')"
 	" OR EXISTS (SELECT FROM flow_internal.crash c, LATERAL"
 	"  (SELECT r.status FROM flow_internal.run r WHERE r.id = c.run_id OFFSET 0) r"
 	"  WHERE c.open AND c.home = $1"
 	"  AND r.status NOT IN ('completed', 'failed', 'cancelled'))",
 	.expect = SPI_OK_SELECT,
-	.nargs = 1,
-	.argtypes = {INT8OID}
+	.nargs = 2,
+	.argtypes = {INT8OID, INT4OID}
 };
 
 static FlowStatement list_of = {
@@ -149,7 +151,7 @@ FlowCrashInsert(int64 home, TimestampTz at, const FlowCrashNew *rows, int n)
 bool
 FlowCrashIsWatched(int64 home)
 {
-	Datum		args[1] = {Int64GetDatum(home)};
+	Datum		args[2] = {Int64GetDatum(home), Int32GetDatum(FLOW_CRASH_QUARANTINE)};
 	bool		watched;
 
 	FlowStatementExecute(&is_watched, args, NULL);

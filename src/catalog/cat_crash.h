@@ -14,6 +14,9 @@
 #include "flow.h"
 #include "nodes/pg_list.h"
 
+/* Charges since one of its steps came to an end that quarantine a definition */
+#define FLOW_CRASH_QUARANTINE	4
+
 /* What is known against a step of a run */
 typedef struct FlowCrashRow
 {
@@ -46,7 +49,10 @@ typedef struct FlowCrashNew
 extern void FlowCrashInsert(int64 home, TimestampTz at, const FlowCrashNew *rows,
 							int n);
 
-/* True if a step of an unfinished run is under suspicion, or a definition is. */
+/*
+ * True if a step of an unfinished run is under suspicion, or a definition is:
+ * quarantined, or charged within the last hour.
+ */
 extern bool FlowCrashIsWatched(int64 home);
 
 /* The steps of those runs that are under suspicion: list of FlowCrashRow *. */

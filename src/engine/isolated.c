@@ -72,7 +72,7 @@ FlowIsolatedPrepare(FlowBatch *batch)
 	FlowItem   *item;
 
 	if (batch->scope != FLOW_GUARD_TRANSACTION || batch->plan->n_keys != 1 ||
-		batch->items == NIL)
+		batch->plan->failure != NULL || batch->items == NIL)
 		return false;
 	item = linitial(batch->items);
 	if (!FlowIsolatedIs(item))

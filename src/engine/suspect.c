@@ -30,9 +30,8 @@
 #include "error.h"
 #include "shmem/database.h"
 
-/* Charges after which a step fails, and after which its definition is held */
+/* Charges after which a step fails */
 #define CHARGES_TO_FAIL			2
-#define CHARGES_TO_QUARANTINE	4
 
 static void learn(FlowBatch *batch);
 static const FlowCrashRow *find_step(const FlowBatch *batch, int64 run_id,
@@ -89,7 +88,7 @@ judge(FlowBatch *batch, FlowItem *item)
 	row = find_step(batch, item->key.run_id, item->key.step_no);
 	if (row != NULL && row->charges >= CHARGES_TO_FAIL)
 		fail(item, row);
-	else if (charges_of(batch, item->step) >= CHARGES_TO_QUARANTINE)
+	else if (charges_of(batch, item->step) >= FLOW_CRASH_QUARANTINE)
 		item->status = FLOW_STEP_HELD;
 	else if (row != NULL && !batch->plan->careful &&
 			 batch->scope == FLOW_GUARD_TRANSACTION)
@@ -167,7 +166,7 @@ bool
 FlowSuspectIs(const FlowBatch *batch, int64 run_id, const FlowStepDef *step)
 {
 	return find_step(batch, run_id, step->no) != NULL ||
-		charges_of(batch, step) >= CHARGES_TO_QUARANTINE;
+		charges_of(batch, step) >= FLOW_CRASH_QUARANTINE;
 }
 
 List *

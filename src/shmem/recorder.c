@@ -24,6 +24,7 @@
  */
 #include "postgres.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -171,7 +172,9 @@ map_file(void)
 	int			flags = MAP_SHARED;
 	void	   *map;
 
-	if (fd < 0 || ftruncate(fd, FILE_SIZE) != 0 || pg_fsync(fd) != 0)
+	/* all of it, since a page that the disk has no room for is a SIGBUS */
+	if (fd < 0 || (errno = posix_fallocate(fd, 0, FILE_SIZE)) != 0 ||
+		pg_fsync(fd) != 0)
 	{
 		ereport(LOG,
 				(errcode_for_file_access(),
@@ -265,8 +268,8 @@ judge_page(Page *page, bool culprit_known)
 }
 
 /*
- * A crash in which we had no part does not count, nor does one after something
- * was done: whoever crashes then is dealt with step by step.
+ * A crash while none of us was at work does not count, whoever caused it, nor
+ * does one after something was done: who crashes then is dealt with step by step.
  */
 static void
 count_crash(bool busy)
