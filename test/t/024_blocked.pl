@@ -168,7 +168,18 @@ foreach my $round (1 .. 4)
 	wait_for($node, unfinished('beside') . ' = 0', "turns $round: other workflows complete");
 	wait_for_end($node, "turns $round: and those that conflict");
 }
-is(value($node, 'SELECT sum(n) FROM gate'), $sum + 2 * 4000, 'turns: each update was done once');
+as('one', q{SELECT flow_define('nap', ARRAY[flow_step('s', $$ SELECT pg_sleep(600) $$)])});
+foreach my $naps (0 .. 3)
+{
+	start('one', 'nap', 1) if $naps > 0;
+	wait_for($node, "(SELECT count(*) FROM flow.activity WHERE workflow = 'nap') = $naps");
+	my $run = value($node, q{SELECT flow_start('hot')});
+
+	is(value($node, "SELECT status FROM flow_await($run, '60 s')"), 'completed', "turns: nobody who does something else keeps one ($naps)");
+}
+steer($node, 'flow_cancel', q{SELECT id FROM flow.run WHERE workflow = 'nap'});
+wait_for_end($node, 'turns: all ended');
+is(value($node, 'SELECT sum(n) FROM gate'), $sum + 2 * 4004, 'turns: each update was done once');
 is(value($node, 'SELECT count(*) FROM flow.attempt'), '0', 'turns: no attempt was charged');
 $node->safe_psql('postgres', 'ANALYZE');
 is_consistent($node);
