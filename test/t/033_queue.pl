@@ -132,7 +132,9 @@ is(value($node, q{SELECT count(*) FROM audit JOIN flow.run ON run_id = id WHERE 
 
 # More priorities than can be told apart
 my $by_priority = value($node, q{SELECT min(flow_start('small1', priority => i)) FROM generate_series(1, 6000) i}, @shop);
+$since = value($node, 'SELECT clock_timestamp()');
 wait_for_end($node, 'runs of six thousand priorities end');
+is(value($node, "SELECT clock_timestamp() - '$since' < interval '40 s'"), 't', '... without waiting for the sweep of the minute');
 is(value($node, "SELECT count(*), count(DISTINCT run_id) FROM audit WHERE run_id >= $by_priority"), '6000|6000', '... each once');
 
 # Steps that a client holds while they are taken off the queue
