@@ -156,8 +156,8 @@ is(value($node, "SELECT crashes, attempt FROM flow.step WHERE run_id = $run"), '
 # An orderly stop in the middle of a step charges nobody
 $run = start([ 'slow', 1, '{"until": "stopped"}' ]);
 wait_for($node, "EXISTS (SELECT FROM flow.activity WHERE run_id = $run)");
-$node->restart;
 $node->safe_psql('postgres', "INSERT INTO mark VALUES ('stopped')");
+$node->restart;
 is(value($node, "SELECT crashes FROM flow.step WHERE run_id = $run"), '0', 'an orderly stop charges nobody');
 is(value($node, "SELECT status FROM flow_await($run, '60 s')"), 'completed', '... and the step is done again');
 
