@@ -74,7 +74,9 @@ FlowAccessRequireUse(void)
 	if (InSecurityRestrictedOperation())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("cannot change workflows or runs within a security-restricted operation")));
+				 errmsg("cannot change workflows or runs within a security-restricted operation"),
+				 errdetail("An index expression, a materialized view and maintenance of a table are evaluated with the rights of the table's owner."),
+				 errhint("Call it in a statement of its own.")));
 	if (IsInParallelMode() || IsParallelWorker())
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),

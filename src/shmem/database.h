@@ -130,8 +130,9 @@ extern void FlowDatabaseWakeLauncher(void);
 /*
  * No process of ours may be or come in that database until then; those that
  * are there are told to end, gently or not (FlowSlotTerminate).  Returns the
- * number of those still there.  A time that has passed takes it back.  A process that starts asks
- * FlowDatabaseIsLetGo after FlowSlotAttach: it is told, or it sees it.
+ * number of those still there.  A time that has passed takes it back.  A
+ * process that starts asks FlowDatabaseIsLetGo after FlowSlotAttach: it is
+ * told, or it sees it.
  */
 extern int	FlowDatabaseLetGo(Oid database, TimestampTz until, bool gently);
 extern bool FlowDatabaseIsLetGo(Oid database);
