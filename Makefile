@@ -61,16 +61,20 @@ OBJS += \
 # define: what the user wrote, as a checked and compiled graph
 OBJS += \
 	src/define/access.o \
+	src/define/action.o \
 	src/define/check.o \
 	src/define/definefuncs.o \
 	src/define/document.o \
 	src/define/graph.o \
 	src/define/graphfuncs.o \
+	src/define/javascript.o \
 	src/define/names.o \
 	src/define/options.o \
 	src/define/parse.o \
+	src/define/part.o \
 	src/define/plan.o \
 	src/define/problem.o \
+	src/define/reference.o \
 	src/define/workflow.o
 
 # engine: what happens to a run, in whichever backend is doing it
@@ -148,6 +152,7 @@ REGRESS = \
 	drain \
 	graph \
 	isolated \
+	reference \
 	schedule_errors \
 	session \
 	start \

@@ -29,6 +29,7 @@ static const char *const taken_names[] = {
 };
 
 static void check_workflow_name(FlowCheck *check);
+static const char *hint_of_name(const FlowCheck *check);
 static void check_step_name(FlowCheck *check, int i);
 static const char *fault_of_name(const char *name, int max_length);
 static void index_names(FlowCheck *check);
@@ -73,7 +74,7 @@ check_workflow_name(FlowCheck *check)
 						ERRCODE_INVALID_PARAMETER_VALUE,
 						"a workflow needs a name",
 						"Starts, grants and views go by it.",
-						"Give it as \"name\".");
+						hint_of_name(check));
 		return;
 	}
 	fault = fault_of_name(name, FLOW_MAX_WORKFLOW_NAME);
@@ -84,6 +85,12 @@ check_workflow_name(FlowCheck *check)
 						ERRCODE_INVALID_NAME,
 						psprintf("invalid name of a workflow: \"%s\"", name),
 						fault, NULL);
+}
+
+static const char *
+hint_of_name(const FlowCheck *check)
+{
+	return check->spec->names ? "Give it as \"id\"." : "Give it as \"name\".";
 }
 
 static void
@@ -98,7 +105,7 @@ check_step_name(FlowCheck *check, int i)
 						ERRCODE_INVALID_PARAMETER_VALUE,
 						"a step needs a name",
 						"Other steps depend on it, and see its output, by that name.",
-						"Give it as \"name\".");
+						hint_of_name(check));
 		return;
 	}
 	fault = fault_of_name(name, FLOW_MAX_STEP_NAME);

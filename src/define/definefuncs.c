@@ -26,6 +26,7 @@
 #include "catalog/cat_workflow.h"
 #include "define/access.h"
 #include "define/check.h"
+#include "define/reference.h"
 #include "define/workflow.h"
 
 #define CHECK_COLUMNS	6
@@ -71,6 +72,7 @@ static Jsonb *merge_options(Jsonb *step, Jsonb *options);
 static void read_steps(FlowSpec *spec, ArrayType *array,
 					   FlowProblems *problems);
 static void refuse_null(const char *name, const char *hint);
+static FlowSpec *read_document(Jsonb *document, FlowProblems *problems);
 static char *text_argument(FunctionCallInfo fcinfo, int i, const char *name);
 static void put_problems(ReturnSetInfo *result, const char *workflow,
 						 const FlowProblems *problems);
@@ -262,8 +264,17 @@ flow_define_document(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		refuse_null("document", NULL);
 	FlowProblemsInit(&problems, false);
-	PG_RETURN_INT32(FlowWorkflowDefine(FlowSpecFromDocument(PG_GETARG_JSONB_P(0),
-															&problems)));
+	PG_RETURN_INT32(FlowWorkflowDefine(read_document(PG_GETARG_JSONB_P(0),
+													 &problems)));
+}
+
+/* Of our own form, or of that with actions. */
+static FlowSpec *
+read_document(Jsonb *document, FlowProblems *problems)
+{
+	if (FlowReferenceIs(document))
+		return FlowReferenceRead(document, problems);
+	return FlowSpecFromDocument(document, problems);
 }
 
 /*
@@ -329,7 +340,7 @@ flow_check_document(PG_FUNCTION_ARGS)
 		refuse_null("document", NULL);
 	InitMaterializedSRF(fcinfo, 0);
 	FlowProblemsInit(&problems, true);
-	spec = FlowSpecFromDocument(PG_GETARG_JSONB_P(0), &problems);
+	spec = read_document(PG_GETARG_JSONB_P(0), &problems);
 	FlowWorkflowCheckSpec(spec, &problems);
 	put_problems((ReturnSetInfo *) fcinfo->resultinfo,
 				 FlowSpecText(spec, FLOW_ARG_NAME), &problems);

@@ -230,6 +230,8 @@ nearest_key(const Reading *reading, const char *key)
 {
 	FlowSuggestion suggestion;
 
+	if (reading->fields == FlowArgumentFields && pg_strcasecmp(key, "id") == 0)
+		return FlowArgumentFields[FLOW_ARG_NAME].name;
 	if (reading->fields == FlowOptionFields)
 		for (int s = 0; s < lengthof(synonyms); s++)
 			if (pg_strcasecmp(key, synonyms[s].other) == 0)

@@ -107,6 +107,7 @@ typedef struct FlowSpec
 	FlowValue	values[FLOW_ARGUMENT_COUNT];	/* defaults filled in */
 	int			n_steps;
 	FlowStepSpec *steps;
+	const FlowPathNames *names; /* of the form it was written in; NULL: ours */
 } FlowSpec;
 
 #define FlowSpecText(spec, argument) \

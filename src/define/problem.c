@@ -13,6 +13,7 @@
 
 #include "define/problem.h"
 
+static const char *written_path(const FlowPathNames *names, const char *path);
 static char *copy_text(const char *text);
 static int	add_detail(const FlowProblem *problem);
 static int	add_position(const FlowProblem *problem);
@@ -21,6 +22,7 @@ void
 FlowProblemsInit(FlowProblems *problems, bool collect)
 {
 	problems->collect = collect;
+	problems->names = NULL;
 	problems->context = CurrentMemoryContext;
 	problems->list = NIL;
 	problems->n_errors = 0;
@@ -29,19 +31,21 @@ FlowProblemsInit(FlowProblems *problems, bool collect)
 void
 FlowProblemReport(FlowProblems *problems, const FlowProblem *problem)
 {
+	FlowProblem told = *problem;
 	MemoryContext caller;
 	FlowProblem *kept;
 
+	told.path = written_path(problems->names, problem->path);
 	if (!problems->collect)
 	{
-		FlowProblemRaise(problem);
+		FlowProblemRaise(&told);
 		return;
 	}
 	caller = MemoryContextSwitchTo(problems->context);
 	kept = palloc(sizeof(FlowProblem));
-	*kept = *problem;
+	*kept = told;
 	kept->step = copy_text(problem->step);
-	kept->path = copy_text(problem->path);
+	kept->path = copy_text(told.path);
 	kept->message = copy_text(problem->message);
 	kept->detail = copy_text(problem->detail);
 	kept->hint = copy_text(problem->hint);
@@ -50,6 +54,29 @@ FlowProblemReport(FlowProblems *problems, const FlowProblem *problem)
 	if (problem->level >= ERROR)
 		problems->n_errors++;
 	MemoryContextSwitchTo(caller);
+}
+
+/* steps[2].after[0] -> steps[2].dependencies[0] */
+static const char *
+written_path(const FlowPathNames *names, const char *path)
+{
+	int			step;
+	int			begin = 0;
+	int			length;
+
+	if (names == NULL || path == NULL)
+		return path;
+	if (sscanf(path, "steps[%d].%n", &step, &begin) < 1)
+		begin = 0;
+	else if (step >= names->n_steps)
+		return names->others;
+	length = strcspn(path + begin, "[");
+	for (int i = 0; names->parts[i].name != NULL; i++)
+		if (strlen(names->parts[i].name) == length &&
+			strncmp(path + begin, names->parts[i].name, length) == 0)
+			return psprintf("%.*s%s%s", begin, path, names->parts[i].there,
+							path + begin + length);
+	return path;
 }
 
 static char *

@@ -21,10 +21,26 @@ typedef struct FlowProblem
 	int			position;		/* in characters from 1; 0: none */
 } FlowProblem;
 
+/*
+ * What the parts of a path are called in the document that the user wrote, if
+ * that was translated; steps that it did not have are at "others".
+ */
+typedef struct FlowPathNames
+{
+	int			n_steps;
+	const char *others;
+	const struct FlowPathName
+	{
+		const char *name;
+		const char *there;
+	}		   *parts;			/* ending in NULL */
+} FlowPathNames;
+
 typedef struct FlowProblems
 {
 	bool		collect;		/* keep them; else raise errors at once, and
 								 * say warnings and notices */
+	const FlowPathNames *names; /* NULL: paths are what they are */
 	MemoryContext context;		/* of what is kept */
 	List	   *list;			/* of FlowProblem *, as reported */
 	int			n_errors;

@@ -62,6 +62,7 @@ FlowWorkflowDefine(FlowSpec *spec)
 	FlowAccessRequireCreate();
 	fill_search_path(spec);
 	FlowProblemsInit(&problems, false);
+	problems.names = spec->names;
 	FlowCheckSpec(spec, &problems);
 
 	existed = lock_or_insert(FlowSpecText(spec, FLOW_ARG_NAME), &workflow);
@@ -290,6 +291,7 @@ FlowWorkflowCheckSpec(FlowSpec *spec, FlowProblems *problems)
 
 	FlowAccessRequireRead();
 	fill_search_path(spec);
+	problems->names = spec->names;
 	FlowCheckSpec(spec, problems);
 	scope.role = GetUserId();
 	scope.search_path = FlowSpecText(spec, FLOW_ARG_SEARCH_PATH);
