@@ -75,6 +75,7 @@ OBJS += \
 	src/define/plan.o \
 	src/define/problem.o \
 	src/define/reference.o \
+	src/define/source.o \
 	src/define/workflow.o
 
 # engine: what happens to a run, in whichever backend is doing it
@@ -155,6 +156,7 @@ REGRESS = \
 	reference \
 	schedule_errors \
 	session \
+	source \
 	start \
 	transaction \
 	views \

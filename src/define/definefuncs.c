@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -20,6 +21,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
@@ -27,6 +29,7 @@
 #include "define/access.h"
 #include "define/check.h"
 #include "define/reference.h"
+#include "define/source.h"
 #include "define/workflow.h"
 
 #define CHECK_COLUMNS	6
@@ -56,6 +59,7 @@ PG_FUNCTION_INFO_V1(flow_http);
 PG_FUNCTION_INFO_V1(flow_define);
 PG_FUNCTION_INFO_V1(flow_define_document);
 PG_FUNCTION_INFO_V1(flow_definition);
+PG_FUNCTION_INFO_V1(flow_source);
 PG_FUNCTION_INFO_V1(flow_check);
 PG_FUNCTION_INFO_V1(flow_check_document);
 PG_FUNCTION_INFO_V1(flow_enable);
@@ -295,6 +299,25 @@ text_argument(FunctionCallInfo fcinfo, int i, const char *name)
 	if (PG_ARGISNULL(i))
 		refuse_null(name, NULL);
 	return text_to_cstring(PG_GETARG_TEXT_PP(i));
+}
+
+/*
+ * flow_source(name text, version int) RETURNS text
+ */
+Datum
+flow_source(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_argument(fcinfo, 0, "name");
+	int32		version = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1);
+	Jsonb	   *document = FlowWorkflowDocument(name, version);
+	FlowProblems problems;
+	const char *schema = NULL;
+
+	if (!FunctionIsVisible(fcinfo->flinfo->fn_oid))
+		schema = get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid));
+	FlowProblemsInit(&problems, false);
+	PG_RETURN_TEXT_P(cstring_to_text(FlowSourceOf(FlowSpecFromDocument(document, &problems),
+												  schema)));
 }
 
 /*
