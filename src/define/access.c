@@ -143,6 +143,20 @@ FlowAccessRequireMember(const FlowWorkflow *workflow)
 					 quote_identifier(GetUserNameFromId(GetUserId(), false)))));
 }
 
+bool
+FlowAccessMaySeeRun(Oid run_owner, Oid started_by, int32 workflow_id)
+{
+	static const char *const all_runs[] = {"read", "operate", "approve", "work"};
+
+	if (FlowAccessIsMember(run_owner) ||
+		FlowAccessIsMember(started_by))
+		return true;
+	for (int i = 0; i < lengthof(all_runs); i++)
+		if (FlowWorkflowHasGrant(workflow_id, all_runs[i]))
+			return true;
+	return false;
+}
+
 void
 FlowAccessRequireOwner(Oid owner)
 {

@@ -29,6 +29,14 @@ extern bool FlowAccessMaySee(const FlowWorkflow *workflow);
 /* Raises 42501 unless the current user is a member of the workflow's owner. */
 extern void FlowAccessRequireMember(const FlowWorkflow *workflow);
 
+/*
+ * True if the current user is a member of the role that the run's steps run as,
+ * has started it, or has a privilege
+ * on its workflow other than to start: whoever the views show the run to.
+ */
+extern bool FlowAccessMaySeeRun(Oid run_owner, Oid started_by,
+								int32 workflow_id);
+
 /* Raises unless that role can own workflows on this server. */
 extern void FlowAccessRequireOwner(Oid owner);
 

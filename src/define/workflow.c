@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -25,7 +26,7 @@
 
 #define MAX_LOCK_TRIES	10
 
-/* Privileges on a workflow; only the first one has a meaning so far. */
+/* Privileges on a workflow */
 static const char *const privileges[] = {
 	"start", "read", "approve", "operate", "work"
 };
@@ -435,26 +436,22 @@ static void
 check_privilege(const char *privilege)
 {
 	FlowSuggestion suggestion;
+	StringInfoData list;
 
-	if (strcmp(privilege, privileges[0]) == 0)
-		return;
 	FlowSuggestionInit(&suggestion, privilege);
+	initStringInfo(&list);
 	for (int i = 0; i < lengthof(privileges); i++)
 	{
 		if (strcmp(privilege, privileges[i]) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("privilege \"%s\" on workflows is not supported yet",
-							privilege),
-					 errdetail("The only privilege is \"%s\".", privileges[0]),
-					 errhint("Members of the owner's role may do everything.")));
+			return;
 		FlowSuggestionAdd(&suggestion, privileges[i]);
+		appendStringInfo(&list, "%s\"%s\"", i ? ", " : "", privileges[i]);
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown privilege \"%s\"", privilege),
-			 errdetail("The only privilege is \"%s\".", privileges[0]),
+			 errdetail("Privileges on a workflow are %s.", list.data),
 			 suggestion.best ?
 			 errhint("Perhaps you meant \"%s\".", suggestion.best) :
-			 errhint("Use \"%s\".", privileges[0])));
+			 errhint("Members of the owner's role have all of them.")));
 }

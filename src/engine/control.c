@@ -120,9 +120,8 @@ load_run(int64 run_id, FlowRunRow *run)
 	FlowIdentityRaise(&identity);
 	found = FlowRunLoad(run_id, run);
 	FlowIdentityRestore(&identity);
-	if (found && (FlowAccessIsMember(run->owner) ||
-				  FlowAccessIsMember(run->started_by) ||
-				  FlowWorkflowHasGrant(run->workflow_id, "operate")))
+	if (found && FlowAccessMaySeeRun(run->owner, run->started_by,
+									 run->workflow_id))
 		return;
 	if (!found && FlowReleaseIsHeld(run_id))
 		raise_held(run_id);
@@ -157,7 +156,7 @@ require_right(const FlowRunRow *run, FlowControlVerb verb)
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for run " INT64_FORMAT, run->id),
-			 errdetail("A run is %s by members of the role that owns its workflow.",
+			 errdetail("A run is %s by members of the role that owns its workflow, and by roles with the privilege \"operate\".",
 					   verbs[verb].participle),
 			 errhint("Ask a member of role \"%s\".",
 					 GetUserNameFromId(run->owner, true))));

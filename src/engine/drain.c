@@ -119,8 +119,7 @@ require_run(int64 run_id)
 	FlowIdentityRaise(&identity);
 	found = FlowRunLoad(run_id, &run);
 	FlowIdentityRestore(&identity);
-	if (!found || !(FlowAccessIsMember(run.owner) ||
-					FlowAccessIsMember(run.started_by)))
+	if (!found || !FlowAccessMaySeeRun(run.owner, run.started_by, run.workflow_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("run " INT64_FORMAT " does not exist", run_id),

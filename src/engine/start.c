@@ -108,17 +108,15 @@ FlowRunFind(const char *name, const char *key)
 
 	FlowAccessRequireRead();
 	FlowWorkflowRequire(name, &workflow);
-	require_right(&workflow);
 	FlowIdentityRaise(&identity);
 	run_id = FlowRunKeyHolder(workflow.id, key);
 	if (run_id == 0)
 		run_id = FlowRunLatestOfKey(workflow.id, key);
 	found = run_id != 0 && FlowRunLoad(run_id, &run);
 	FlowIdentityRestore(&identity);
-	if (!found)
+	if (!found || !FlowAccessMaySeeRun(run.owner, run.started_by, workflow.id))
 		return 0;
-	return FlowAccessIsMember(workflow.owner) ||
-		FlowAccessIsMember(run.started_by) ? run_id : 0;
+	return run_id;
 }
 
 static void

@@ -6,6 +6,8 @@ CREATE ROLE regress_flow_acc_starter LOGIN;
 CREATE ROLE regress_flow_acc_starter2 LOGIN;
 CREATE ROLE regress_flow_acc_reader LOGIN;
 CREATE ROLE regress_flow_acc_operator LOGIN;
+CREATE ROLE regress_flow_acc_approver LOGIN;
+CREATE ROLE regress_flow_acc_worker LOGIN;
 CREATE ROLE regress_flow_acc_stranger LOGIN;
 CREATE ROLE regress_flow_acc_nobody LOGIN;
 CREATE ROLE regress_flow_acc_bypass LOGIN BYPASSRLS CREATEROLE CREATEDB REPLICATION;
@@ -13,7 +15,7 @@ CREATE ROLE regress_flow_acc_writer LOGIN IN ROLE pg_write_all_data;
 CREATE ROLE regress_flow_acc_all LOGIN IN ROLE pg_read_all_data;
 CREATE ROLE regress_flow_acc_super LOGIN SUPERUSER;
 GRANT USAGE, CREATE ON SCHEMA flow TO regress_flow_acc_owner, regress_flow_acc_starter, regress_flow_acc_starter2,
-	regress_flow_acc_reader, regress_flow_acc_operator, regress_flow_acc_stranger, regress_flow_acc_bypass, regress_flow_acc_writer,
+	regress_flow_acc_reader, regress_flow_acc_operator, regress_flow_acc_approver, regress_flow_acc_worker, regress_flow_acc_stranger, regress_flow_acc_bypass, regress_flow_acc_writer,
 	regress_flow_acc_all;
 GRANT CREATE ON SCHEMA public TO PUBLIC;
 
@@ -158,12 +160,10 @@ SELECT flow_define('acc-hidden', ARRAY[
 	description => 'told to nobody');
 SELECT flow_grant('acc-hidden', 'regress_flow_acc_starter');
 SELECT flow_grant('acc-hidden', 'regress_flow_acc_starter2');
-RESET ROLE;
--- these two can be granted in a later version
-INSERT INTO flow_internal.workflow_grant
-SELECT w.id, g.role, g.role::text, g.privilege FROM flow_internal.workflow w,
-	(VALUES ('regress_flow_acc_operator'::regrole, 'operate'), ('regress_flow_acc_reader'::regrole, 'read')) g (role, privilege)
-WHERE w.name = 'acc-hidden';
+SELECT flow_grant('acc-hidden', 'regress_flow_acc_reader', 'read');
+SELECT flow_grant('acc-hidden', 'regress_flow_acc_operator', 'operate');
+SELECT flow_grant('acc-hidden', 'regress_flow_acc_approver', 'approve');
+SELECT flow_grant('acc-hidden', 'regress_flow_acc_worker', 'work');
 SET ROLE regress_flow_acc_starter;
 SELECT flow_start('acc-hidden', '{"card": "secret"}', key => 'known') AS run \gset
 RESET ROLE;
@@ -208,6 +208,10 @@ SELECT seen FROM acc_seen;
 SET ROLE regress_flow_acc_reader;
 SELECT seen FROM acc_seen;
 SET ROLE regress_flow_acc_operator;
+SELECT seen FROM acc_seen;
+SET ROLE regress_flow_acc_approver;
+SELECT seen FROM acc_seen;
+SET ROLE regress_flow_acc_worker;
 SELECT seen FROM acc_seen;
 SET ROLE regress_flow_acc_stranger;
 SELECT seen FROM acc_seen;
@@ -297,6 +301,85 @@ SELECT statement, CASE WHEN of_one_there ~ '^[0-9]{5} ' THEN left(of_one_there, 
 FROM acc_differences('workflow', 'acc-hidden', 'acc-absent');
 RESET ROLE;
 
+-- What each privilege allows: the statements that are not refused, each undone
+CREATE TABLE acc_verb (no int GENERATED ALWAYS AS IDENTITY, verb text, statement text);
+INSERT INTO acc_verb (verb, statement) VALUES
+	('start', $$SELECT flow_start('acc-hidden')$$),
+	('find', $$SELECT 1 / (flow_find('acc-hidden', 'known') IS NOT NULL)::int$$),
+	('definition', $$SELECT flow_definition('acc-hidden')$$),
+	('source', $$SELECT flow_source('acc-hidden')$$),
+	('status', $$SELECT flow_status(%1$s)$$),
+	('await', $$SELECT * FROM flow_await(%1$s)$$),
+	('input', $$SELECT 1 / count(input) FROM flow.run WHERE id = %1$s$$),
+	('outputs', $$SELECT 1 / count(output) FROM flow.step WHERE run_id = %1$s$$),
+	('message', $$SELECT 1 / count(message) FROM flow.attempt WHERE run_id = %1$s$$),
+	('data', $$SELECT 1 / count(value) FROM flow.data WHERE run_id = %1$s$$),
+	('pause', $$SELECT flow_pause(%2$s)$$),
+	('resume', $$SELECT flow_resume(%2$s)$$),
+	('cancel', $$SELECT flow_cancel(%2$s)$$),
+	('retry', $$SELECT flow_retry(%1$s)$$),
+	('displace', $$SELECT flow_start('acc-hidden', key => 'live', on_conflict => 'cancel')$$),
+	('disable', $$SELECT flow_disable('acc-hidden')$$),
+	('grant', $$SELECT flow_grant('acc-hidden', 'public')$$),
+	('revoke', $$SELECT flow_revoke('acc-hidden', 'public')$$),
+	('define', $$SELECT flow_define('acc-hidden', '{}')$$),
+	('drop', $$SELECT 1 / flow_drop('acc-hidden', force => true)::int$$);
+GRANT SELECT ON acc_verb TO PUBLIC;
+CREATE FUNCTION acc_may(failed bigint, live bigint) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(verb, ' ' ORDER BY no) FROM acc_verb WHERE acc_try(format(statement, failed, live)) = 'done'
+$$;
+SET ROLE regress_flow_acc_starter;
+SELECT flow_start('acc-hidden', '{"card": "secret"}', key => 'live', start_at => '2100-01-01') AS live \gset
+SET ROLE regress_flow_acc_owner;
+SELECT acc_may(:run, :live);
+SET ROLE regress_flow_acc_member;
+SELECT acc_may(:run, :live) AS as_a_member;
+SET ROLE regress_flow_acc_starter;
+SELECT acc_may(:run, :live) AS with_start_and_the_starter;
+SET ROLE regress_flow_acc_starter2;
+SELECT acc_may(:run, :live) AS with_start;
+SET ROLE regress_flow_acc_reader;
+SELECT acc_may(:run, :live) AS with_read;
+SET ROLE regress_flow_acc_operator;
+SELECT acc_may(:run, :live) AS with_operate;
+SET ROLE regress_flow_acc_approver;
+SELECT acc_may(:run, :live) AS with_approve;
+SET ROLE regress_flow_acc_worker;
+SELECT acc_may(:run, :live) AS with_work;
+SET ROLE regress_flow_acc_stranger;
+SELECT acc_may(:run, :live) AS with_none;
+-- Whoever sees a run is told why it may not steer it
+SET ROLE regress_flow_acc_reader;
+SELECT acc_answer('SELECT flow_cancel(%s)', :'live');
+SET ROLE regress_flow_acc_starter;
+SELECT acc_answer('SELECT flow_pause(%s)', :'live');
+-- Each can be revoked by itself, all of them at once, and what is granted to all
+-- is not taken from one
+SET ROLE regress_flow_acc_owner;
+SELECT flow_grant('acc-hidden', 'regress_flow_acc_stranger', p) FROM unnest('{start,read,approve,operate,work}'::text[]) p;
+SELECT flow_grant('acc-hidden', 'regress_flow_acc_stranger', 'read') AS again;
+SET ROLE regress_flow_acc_stranger;
+SELECT acc_may(:run, :live) AS with_all;
+SET ROLE regress_flow_acc_owner;
+SELECT flow_revoke('acc-hidden', 'regress_flow_acc_stranger', 'operate'), flow_revoke('acc-hidden', 'regress_flow_acc_stranger', 'read');
+SET ROLE regress_flow_acc_stranger;
+SELECT acc_may(:run, :live) AS without_operate_and_read;
+SET ROLE regress_flow_acc_owner;
+SELECT flow_revoke('acc-hidden', 'regress_flow_acc_stranger');
+SET ROLE regress_flow_acc_stranger;
+SELECT acc_may(:run, :live) AS with_none;
+SET ROLE regress_flow_acc_owner;
+SELECT flow_grant('acc-hidden', 'public', 'operate');
+SELECT flow_revoke('acc-hidden', 'regress_flow_acc_stranger');
+SET ROLE regress_flow_acc_stranger;
+SELECT acc_may(:run, :live) AS as_everybody;
+SET ROLE regress_flow_acc_owner;
+SELECT flow_revoke('acc-hidden', 'public', 'operate');
+SELECT flow_grant('acc-hidden', 'public', 'oprate');
+SELECT flow_grant('acc-hidden', 'public', 'all');
+SELECT flow_revoke('acc-hidden', 'public', '');
+RESET ROLE;
+
 -- Settings are not for users
 SELECT name, context FROM pg_settings WHERE name LIKE 'flow.%' AND context NOT IN ('sighup', 'postmaster', 'superuser', 'superuser-backend');
 SET ROLE regress_flow_acc_stranger;
@@ -308,15 +391,15 @@ SELECT acc_try('SET flow.enabled = off'), acc_try('ALTER ROLE regress_flow_acc_s
 RESET ROLE;
 
 SET client_min_messages = warning;
-DROP FUNCTION acc_try, acc_statements, acc_open, acc_call_with_nulls, acc_answer, acc_differences, acc_trap;
+DROP FUNCTION acc_try, acc_statements, acc_open, acc_call_with_nulls, acc_answer, acc_differences, acc_may, acc_trap;
 DROP VIEW acc_seen;
 DROP FUNCTION acc_look;
-DROP TABLE acc_statement, acc_call;
+DROP TABLE acc_statement, acc_call, acc_verb;
 SELECT flow_drop('acc-hidden', force => true);
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 REVOKE ALL ON SCHEMA flow FROM regress_flow_acc_owner, regress_flow_acc_starter, regress_flow_acc_starter2,
-	regress_flow_acc_reader, regress_flow_acc_operator, regress_flow_acc_stranger, regress_flow_acc_bypass, regress_flow_acc_writer,
+	regress_flow_acc_reader, regress_flow_acc_operator, regress_flow_acc_approver, regress_flow_acc_worker, regress_flow_acc_stranger, regress_flow_acc_bypass, regress_flow_acc_writer,
 	regress_flow_acc_all;
 DROP ROLE regress_flow_acc_member, regress_flow_acc_owner, regress_flow_acc_starter, regress_flow_acc_starter2, regress_flow_acc_reader,
-	regress_flow_acc_operator, regress_flow_acc_stranger, regress_flow_acc_nobody, regress_flow_acc_bypass, regress_flow_acc_writer,
+	regress_flow_acc_operator, regress_flow_acc_approver, regress_flow_acc_worker, regress_flow_acc_stranger, regress_flow_acc_nobody, regress_flow_acc_bypass, regress_flow_acc_writer,
 	regress_flow_acc_all, regress_flow_acc_super;

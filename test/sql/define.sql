@@ -110,6 +110,8 @@ SELECT flow_grant('order', 'regress_flow_guest');
 SELECT flow_grant('order', 'regress_flow_guest');
 SELECT flow_grant('order', 'nobody_of_that_name');
 SELECT flow_grant('order', 'public', 'operate');
+SELECT flow_revoke('order', 'public', 'operate');
+SELECT flow_revoke('order', 'public', 'all');
 SELECT flow_grant('order', 'public', 'strat');
 SELECT flow_grant('nothing', 'public');
 SET ROLE regress_flow_guest;
