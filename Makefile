@@ -70,6 +70,7 @@ OBJS += \
 	src/define/javascript.o \
 	src/define/names.o \
 	src/define/options.o \
+	src/define/owner.o \
 	src/define/parse.o \
 	src/define/part.o \
 	src/define/plan.o \
@@ -153,6 +154,7 @@ REGRESS = \
 	drain \
 	graph \
 	isolated \
+	owner \
 	reference \
 	schedule_errors \
 	session \
@@ -169,6 +171,7 @@ ISOLATION = \
 	pause_complete \
 	release_twice \
 	retry_running \
+	set_owner \
 	start_rollback \
 	start_same_key
 

@@ -47,6 +47,13 @@
 	pg_extension_ownercheck(extension, role)
 #endif
 
+/* Since 16 membership has the option SET, without which it gives no SET ROLE. */
+#if PG_VERSION_NUM >= 160000
+#define FlowRoleMaySet(member, role)	member_can_set_role(member, role)
+#else
+#define FlowRoleMaySet(member, role)	is_member_of_role(member, role)
+#endif
+
 /* Since 17 extensions name their wait events; before, there is one for all. */
 #if PG_VERSION_NUM >= 170000
 #define FlowWaitEvent(name) \

@@ -99,6 +99,18 @@ static FlowStatement mark_run = {
 	.argtypes = {INT8OID, TEXTOID}
 };
 
+static FlowStatement list_of_workflow = {
+	.sql = "SELECT s.name, s.home, s.owner, s.owner_name, s.job_id, s.cron,"
+	" s.workflow_id, s.input, s.overlap, s.catchup, w.name, w.enabled"
+	" FROM flow_internal.schedule s"
+	" JOIN flow_internal.workflow w ON w.id = s.workflow_id"
+	" WHERE s.workflow_id = $1 AND s.home = $2"
+	" ORDER BY s.name COLLATE \"C\"",
+	.expect = SPI_OK_SELECT,
+	.nargs = 2,
+	.argtypes = {INT4OID, INT8OID}
+};
+
 static FlowSchedule *schedule_of_row(HeapTuple row);
 
 FlowSchedule *
@@ -133,6 +145,20 @@ schedule_of_row(HeapTuple row)
 	schedule->workflow = FlowRowText(row, 11);
 	schedule->enabled = FlowRowBool(row, 12);
 	return schedule;
+}
+
+List *
+FlowScheduleListOf(int32 workflow_id)
+{
+	Datum		values[] = {Int32GetDatum(workflow_id),
+	Int64GetDatum(FlowInstallRequire()->home)};
+	uint64		n = FlowStatementExecute(&list_of_workflow, values, NULL);
+	List	   *schedules = NIL;
+
+	for (uint64 i = 0; i < n; i++)
+		schedules = lappend(schedules, schedule_of_row(SPI_tuptable->vals[i]));
+	SPI_freetuptable(SPI_tuptable);
+	return schedules;
 }
 
 bool

@@ -10,6 +10,7 @@
 #define FLOW_CAT_SCHEDULE_H
 
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 
 typedef struct FlowSchedule
 {
@@ -41,6 +42,9 @@ typedef struct FlowSlotDecision
  * slots are decided one after the other; NULL if there is none.
  */
 extern FlowSchedule *FlowScheduleLock(const char *name);
+
+/* The schedules of this home that start that workflow, not locked. */
+extern List *FlowScheduleListOf(int32 workflow_id);
 
 /*
  * Inserts or replaces; false if another role has one of that name.  One of

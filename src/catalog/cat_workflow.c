@@ -151,6 +151,21 @@ static FlowStatement set_enabled = {
 	.argtypes = {INT4OID, BOOLOID}
 };
 
+static FlowStatement set_owner = {
+	.sql = "UPDATE flow_internal.workflow SET owner = $2, owner_name = $3"
+	" WHERE id = $1",
+	.expect = SPI_OK_UPDATE,
+	.nargs = 3,
+	.argtypes = {INT4OID, OIDOID, TEXTOID}
+};
+
+static FlowStatement owner_of = {
+	.sql = "SELECT owner FROM flow_internal.workflow WHERE id = $1 AND home = $2",
+	.expect = SPI_OK_SELECT,
+	.nargs = 2,
+	.argtypes = {INT4OID, INT8OID}
+};
+
 static FlowStatement list_grants = {
 	.sql = "SELECT role FROM flow_internal.workflow_grant"
 	" WHERE workflow_id = $1 AND ($2 IS NULL OR privilege = $2)",
@@ -462,13 +477,46 @@ FlowWorkflowSetEnabled(int32 workflow_id, bool enabled)
 	return change(&set_enabled, values, NULL) > 0;
 }
 
+void
+FlowWorkflowSaveOwner(const FlowWorkflow *workflow)
+{
+	Datum		values[] = {
+		Int32GetDatum(workflow->id),
+		ObjectIdGetDatum(workflow->owner),
+		CStringGetTextDatum(workflow->owner_name)
+	};
+
+	change(&set_owner, values, NULL);
+}
+
+Oid
+FlowWorkflowOwner(int32 workflow_id)
+{
+	Datum		values[] = {Int32GetDatum(workflow_id),
+	Int64GetDatum(FlowInstallRequire()->home)};
+	Passage		passage;
+	Oid			owner = InvalidOid;
+
+	enter(&passage);
+	if (FlowStatementExecute(&owner_of, values, NULL) > 0)
+		owner = FlowRowOid(SPI_tuptable->vals[0], 1);
+	SPI_freetuptable(SPI_tuptable);
+	leave(&passage);
+	return owner;
+}
+
 bool
 FlowWorkflowHasGrant(int32 workflow_id, const char *privilege)
+{
+	return FlowWorkflowIsGranted(workflow_id, privilege, GetUserId());
+}
+
+bool
+FlowWorkflowIsGranted(int32 workflow_id, const char *privilege, Oid user)
 {
 	Datum		values[] = {Int32GetDatum(workflow_id),
 	privilege ? CStringGetTextDatum(privilege) : 0};
 	bool		nulls[] = {false, privilege == NULL};
-	Oid			user = GetUserId();
 	Passage		passage;
 	bool		granted = false;
 	uint64		n;

@@ -85,11 +85,19 @@ extern int64 *FlowWorkflowUnfinished(int32 workflow_id, int32 definition_id,
 /* Sets it; false if it already was so. */
 extern bool FlowWorkflowSetEnabled(int32 workflow_id, bool enabled);
 
+/* Stores owner and owner_name. */
+extern void FlowWorkflowSaveOwner(const FlowWorkflow *workflow);
+
+/* The owner now of a workflow of this home, dropped or not; else InvalidOid. */
+extern Oid	FlowWorkflowOwner(int32 workflow_id);
+
 /*
  * True if the current user, or a role whose privileges it has, was granted that
- * privilege; NULL: any privilege.
+ * privilege; NULL: any privilege.  The other asks the same for any role.
  */
 extern bool FlowWorkflowHasGrant(int32 workflow_id, const char *privilege);
+extern bool FlowWorkflowIsGranted(int32 workflow_id, const char *privilege,
+								  Oid user);
 
 /* Role 0 is PUBLIC.  Revoking NULL revokes all. */
 extern void FlowWorkflowGrant(int32 workflow_id, Oid role,

@@ -30,7 +30,7 @@
 #include "guc.h"
 
 static void require_schema(AclMode wanted);
-static bool lacks(Oid schema, AclMode mode);
+static bool lacks(Oid schema, Oid role, AclMode mode);
 static void require_writable(void);
 static bool can_log_in(Oid role);
 
@@ -45,8 +45,8 @@ static void
 require_schema(AclMode wanted)
 {
 	Oid			schema = FlowInstallRequire()->view_schema;
-	bool		usage = (wanted & ACL_USAGE) && lacks(schema, ACL_USAGE);
-	bool		create = (wanted & ACL_CREATE) && lacks(schema, ACL_CREATE);
+	bool		usage = (wanted & ACL_USAGE) && lacks(schema, GetUserId(), ACL_USAGE);
+	bool		create = (wanted & ACL_CREATE) && lacks(schema, GetUserId(), ACL_CREATE);
 	const char *role;
 
 	if (!usage && !create)
@@ -62,9 +62,9 @@ require_schema(AclMode wanted)
 }
 
 static bool
-lacks(Oid schema, AclMode mode)
+lacks(Oid schema, Oid role, AclMode mode)
 {
-	return FlowSchemaAclCheck(schema, GetUserId(), mode) != ACLCHECK_OK;
+	return FlowSchemaAclCheck(schema, role, mode) != ACLCHECK_OK;
 }
 
 void
@@ -144,17 +144,52 @@ FlowAccessRequireMember(const FlowWorkflow *workflow)
 }
 
 bool
+FlowAccessOwnsRun(Oid run_owner, int32 workflow_id)
+{
+	Oid			owner;
+
+	if (FlowAccessIsMember(run_owner))
+		return true;
+	owner = FlowWorkflowOwner(workflow_id);
+	return OidIsValid(owner) && FlowAccessIsMember(owner);
+}
+
+bool
 FlowAccessMaySeeRun(Oid run_owner, Oid started_by, int32 workflow_id)
 {
 	static const char *const all_runs[] = {"read", "operate", "approve", "work"};
 
-	if (FlowAccessIsMember(run_owner) ||
+	if (FlowAccessOwnsRun(run_owner, workflow_id) ||
 		FlowAccessIsMember(started_by))
 		return true;
 	for (int i = 0; i < lengthof(all_runs); i++)
 		if (FlowWorkflowHasGrant(workflow_id, all_runs[i]))
 			return true;
 	return false;
+}
+
+/* What ALTER TABLE ... OWNER TO asks for, and a superuser need not have. */
+void
+FlowAccessRequireCreateAs(Oid role)
+{
+	const char *name = GetUserNameFromId(role, false);
+
+	if (superuser())
+		return;
+	if (!FlowRoleMaySet(GetUserId(), role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be member of role \"%s\"", name),
+				 errdetail("The steps of the workflow would run as that role."),
+				 errhint("Run GRANT %s TO %s.", quote_identifier(name),
+						 quote_identifier(GetUserNameFromId(GetUserId(), false)))));
+	if (lacks(FlowInstallRequire()->view_schema, role, ACL_CREATE))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("role \"%s\" may not define workflows", name),
+				 errdetail("Who cannot define one cannot be given one."),
+				 errhint("Run GRANT CREATE ON SCHEMA %s TO %s.",
+						 FLOW_VIEW_SCHEMA, quote_identifier(name))));
 }
 
 void

@@ -30,8 +30,13 @@ extern bool FlowAccessMaySee(const FlowWorkflow *workflow);
 extern void FlowAccessRequireMember(const FlowWorkflow *workflow);
 
 /*
- * True if the current user is a member of the role that the run's steps run as,
- * has started it, or has a privilege
+ * True if the current user is a member of the role that a run's steps run as,
+ * or of the one that owns its workflow now.
+ */
+extern bool FlowAccessOwnsRun(Oid run_owner, int32 workflow_id);
+
+/*
+ * True if the current user is that too, has started the run, or has a privilege
  * on its workflow other than to start: whoever the views show the run to.
  */
 extern bool FlowAccessMaySeeRun(Oid run_owner, Oid started_by,
@@ -39,5 +44,11 @@ extern bool FlowAccessMaySeeRun(Oid run_owner, Oid started_by,
 
 /* Raises unless that role can own workflows on this server. */
 extern void FlowAccessRequireOwner(Oid owner);
+
+/*
+ * Raises 42501 unless the current user could define a workflow as that role: it
+ * may SET ROLE to it, and that role has CREATE on schema flow.
+ */
+extern void FlowAccessRequireCreateAs(Oid role);
 
 #endif							/* FLOW_ACCESS_H */

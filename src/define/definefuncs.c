@@ -28,6 +28,7 @@
 #include "catalog/cat_workflow.h"
 #include "define/access.h"
 #include "define/check.h"
+#include "define/owner.h"
 #include "define/reference.h"
 #include "define/source.h"
 #include "define/workflow.h"
@@ -64,6 +65,7 @@ PG_FUNCTION_INFO_V1(flow_check);
 PG_FUNCTION_INFO_V1(flow_check_document);
 PG_FUNCTION_INFO_V1(flow_enable);
 PG_FUNCTION_INFO_V1(flow_disable);
+PG_FUNCTION_INFO_V1(flow_set_owner);
 PG_FUNCTION_INFO_V1(flow_grant);
 PG_FUNCTION_INFO_V1(flow_revoke);
 
@@ -426,6 +428,20 @@ Datum
 flow_disable(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(FlowWorkflowEnable(text_argument(fcinfo, 0, "name"), false));
+}
+
+/*
+ * flow_set_owner(name text, owner name) RETURNS void
+ */
+Datum
+flow_set_owner(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_argument(fcinfo, 0, "name");
+
+	if (PG_ARGISNULL(1))
+		refuse_null("owner", "Name a role.");
+	FlowOwnerChange(name, get_role_oid(NameStr(*PG_GETARG_NAME(1)), false));
+	PG_RETURN_VOID();
 }
 
 /*

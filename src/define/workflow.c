@@ -48,7 +48,6 @@ static void push_member(JsonbParseState **state, const char *key,
 static void settle_runs(const FlowWorkflow *workflow, int32 definition_id,
 						void (*cancel) (int64 run_id));
 static void drop_version(FlowWorkflow *workflow, int32 definition_id);
-static void lock_as_member(const char *name, FlowWorkflow *workflow);
 static void check_privilege(const char *privilege);
 
 int32
@@ -396,12 +395,12 @@ FlowWorkflowEnable(const char *name, bool enabled)
 {
 	FlowWorkflow workflow;
 
-	lock_as_member(name, &workflow);
+	FlowWorkflowLockAsMember(name, &workflow);
 	return FlowWorkflowSetEnabled(workflow.id, enabled);
 }
 
-static void
-lock_as_member(const char *name, FlowWorkflow *workflow)
+void
+FlowWorkflowLockAsMember(const char *name, FlowWorkflow *workflow)
 {
 	FlowAccessRequireUse();
 	FlowWorkflowRequire(name, workflow);
@@ -417,7 +416,7 @@ FlowWorkflowGrantTo(const char *name, Oid role, const char *privilege)
 	FlowWorkflow workflow;
 
 	check_privilege(privilege);
-	lock_as_member(name, &workflow);
+	FlowWorkflowLockAsMember(name, &workflow);
 	FlowWorkflowGrant(workflow.id, role, privilege);
 }
 
@@ -428,7 +427,7 @@ FlowWorkflowRevokeFrom(const char *name, Oid role, const char *privilege)
 
 	if (privilege)
 		check_privilege(privilege);
-	lock_as_member(name, &workflow);
+	FlowWorkflowLockAsMember(name, &workflow);
 	FlowWorkflowRevoke(workflow.id, role, privilege);
 }
 

@@ -24,6 +24,12 @@ extern int32 FlowWorkflowDefine(FlowSpec *spec);
  */
 extern void FlowWorkflowRequire(const char *name, FlowWorkflow *workflow);
 
+/*
+ * Loads and locks it for a change that members of its owner may make; raises
+ * as above, or 42501.
+ */
+extern void FlowWorkflowLockAsMember(const char *name, FlowWorkflow *workflow);
+
 /* Version 0 is the newest. */
 extern Jsonb *FlowWorkflowDocument(const char *name, int32 version);
 

@@ -148,7 +148,7 @@ raise_held(int64 run_id)
 static void
 require_right(const FlowRunRow *run, FlowControlVerb verb)
 {
-	if (FlowAccessIsMember(run->owner) ||
+	if (FlowAccessOwnsRun(run->owner, run->workflow_id) ||
 		FlowWorkflowHasGrant(run->workflow_id, "operate"))
 		return;
 	if (verb == FLOW_CONTROL_CANCEL && FlowAccessIsMember(run->started_by))

@@ -130,7 +130,7 @@ require_run(int64 run_id)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("run " INT64_FORMAT " can only be drained as role \"%s\"",
 						run_id, GetUserNameFromId(run.owner, true)),
-				 errdetail("Its steps run as the role that owns the workflow."),
+				 errdetail("Its steps run as the role that owned the workflow when it was started."),
 				 errhint("Use SET ROLE first.")));
 }
 

@@ -322,6 +322,7 @@ INSERT INTO acc_verb (verb, statement) VALUES
 	('disable', $$SELECT flow_disable('acc-hidden')$$),
 	('grant', $$SELECT flow_grant('acc-hidden', 'public')$$),
 	('revoke', $$SELECT flow_revoke('acc-hidden', 'public')$$),
+	('set_owner', $$SELECT flow_set_owner('acc-hidden', 'regress_flow_acc_owner')$$),
 	('define', $$SELECT flow_define('acc-hidden', '{}')$$),
 	('drop', $$SELECT 1 / flow_drop('acc-hidden', force => true)::int$$);
 GRANT SELECT ON acc_verb TO PUBLIC;

@@ -82,6 +82,17 @@ $node->safe_psql('postgres', q{SELECT flow_revoke('of-ann', 'eve')}, @ann);
 ($code, $out, $err) = $node->psql('postgres', q{SELECT flow_start('of-ann')}, @eve);
 isnt($code, 0, 'not any more after flow_revoke');
 
+# A workflow changes hands: what was started goes on as who it was started for
+my $old = value($node, q{SELECT flow_start('of-ann', start_at => clock_timestamp() + '500 ms')}, @ann);
+$node->safe_psql('postgres', q{SELECT flow_set_owner('of-ann', 'bob')});
+my $new = value($node, q{SELECT flow_start('of-ann')}, @bob);
+is(value($node, qq{SELECT status, owner FROM flow_await($new, '30 s')}, @bob), 'completed|bob', 'a new run is the new owner\'s');
+is(value($node, qq{SELECT status, owner FROM flow_await($old, '30 s')}, @ann), 'completed|ann', '... and an old one stays the old owner\'s');
+is(value($node, qq{SELECT string_agg(DISTINCT a.run_id || ' by ' || a.role, ', ') FROM audit a WHERE a.run_id IN ($old, $new)}), "$old by ann, $new by bob", '... whose worker runs it');
+is(value($node, q{SELECT count(*) FROM flow.run WHERE workflow = 'of-ann' AND owner = 'ann'}, @bob) > 1, 1, '... and the new owner sees all of them');
+($code, $out, $err) = $node->psql('postgres', q{SELECT flow_start('of-ann')}, @ann);
+isnt($code, 0, '... which the old one cannot start any more');
+
 # Without USAGE on schema flow nothing can be called
 $node->safe_psql('postgres', 'CREATE ROLE stranger LOGIN');
 ($code, $out, $err) = $node->psql('postgres', q{SELECT flow_start('of-ann')}, extra_params => [ '-U', 'stranger' ]);
