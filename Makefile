@@ -36,6 +36,7 @@ OBJS += \
 	src/shmem/overdue.o \
 	src/shmem/queue.o \
 	src/shmem/recorder.o \
+	src/shmem/reload.o \
 	src/shmem/ring.o \
 	src/shmem/share.o \
 	src/shmem/shmem.o \

@@ -42,6 +42,7 @@
 #include "shmem/database.h"
 #include "shmem/queue.h"
 #include "shmem/recorder.h"
+#include "shmem/reload.h"
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"
 #include "worker/emit.h"
@@ -173,7 +174,7 @@ FlowSchedulerMain(Datum main_arg)
 static void
 begin(Oid database)
 {
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	FlowReloadListen();
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGINT, SIG_IGN);	/* a cancel is for statements of users */
 	BackgroundWorkerUnblockSignals();
