@@ -147,7 +147,9 @@ attempt(FlowBatch *batch, FlowGuardScope scope, FlowGuardBody body)
 	ErrorData  *error;
 
 	FlowRecorderBegin();
-	error = FlowGuardRun(scope, body, batch);
+	error = scope == FLOW_GUARD_TRANSACTION ?
+		FlowGuardRunNoting(scope, body, FlowExecuteNote, batch) :
+		FlowGuardRun(scope, body, batch);
 	FlowRecorderEnd(error == NULL && batch->n_settled > 0);
 	if (error != NULL)
 	{

@@ -49,6 +49,7 @@
 /* The step that ran last, should this worker have to be ended because of it */
 static FlowOverdue last;
 static int32 last_definition_id;
+static bool is_past_limit = false;	/* it came to its end, but too late */
 
 static void begin(FlowBatch *batch, FlowItem *item);
 static void obey_overdue(FlowItem *item);
@@ -99,6 +100,7 @@ begin(FlowBatch *batch, FlowItem *item)
 	FlowRunRef *run = item->run;
 
 	CHECK_FOR_INTERRUPTS();
+	is_past_limit = false;
 	batch->current = item;
 	item->started_at = GetCurrentTimestamp();
 	FlowSlotBegin(&item->key, run->definition->id, run->epoch, item->attempt,
@@ -243,7 +245,27 @@ check_limits(FlowBatch *batch, FlowItem *item)
 		FlowBatchAbandon(batch, FLOW_VERDICT_OVERRUN);
 	if (cause == FLOW_WATCH_BLOCKED)
 		FlowBatchAbandon(batch, FLOW_VERDICT_BEHIND_LOCK);
+	is_past_limit = true;
 	raise_limit(item, FlowWatchLimit());
+}
+
+/*
+ * Only what will be recorded so: an attempt that failed by itself, alone or as
+ * the first of its batch.  Its transaction, which has locked the task, ends
+ * before the one that records it begins.
+ */
+void
+FlowExecuteNote(const ErrorData *error, void *arg)
+{
+	FlowBatch  *batch = arg;
+
+	if (batch->current == NULL || batch->n_executed > 0 ||
+		batch->verdict != FLOW_VERDICT_ERROR)
+		return;
+	if (is_past_limit ||
+		(error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		 FlowWatchPeek() == FLOW_WATCH_LIMIT))
+		FlowOverdueNote(&last);
 }
 
 static void
