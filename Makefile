@@ -64,6 +64,7 @@ OBJS += \
 	src/define/check.o \
 	src/define/definefuncs.o \
 	src/define/document.o \
+	src/define/events.o \
 	src/define/graph.o \
 	src/define/graphfuncs.o \
 	src/define/names.o \
@@ -82,9 +83,12 @@ OBJS += \
 	src/engine/context.o \
 	src/engine/control.o \
 	src/engine/drain.o \
+	src/engine/emission.o \
 	src/engine/execute.o \
+	src/engine/finish.o \
 	src/engine/flush.o \
 	src/engine/isolated.o \
+	src/engine/kinds/choice.o \
 	src/engine/kinds/kind.o \
 	src/engine/kinds/sql.o \
 	src/engine/park.o \
@@ -102,7 +106,8 @@ OBJS += \
 	src/engine/stepfuncs.o \
 	src/engine/suspect.o \
 	src/engine/take.o \
-	src/engine/watch.o
+	src/engine/watch.o \
+	src/engine/wind.o
 
 # worker: which process does it, and when it wakes
 OBJS += \

@@ -115,16 +115,25 @@ static FlowStatement set_status = {
 };
 
 static FlowStatement set_cancelled = {
-	.sql = "UPDATE flow_internal.run SET status = 'cancelled', status_reason = $2,"
-	" epoch = epoch + 1, failing = false, finished_at = pg_catalog.clock_timestamp()"
-	" WHERE id = $1",
+	.sql = "UPDATE flow_internal.run SET status_reason = $2,"
+	" status = CASE WHEN $3 THEN 'cancelled' ELSE 'compensating' END,"
+	" finished_at = CASE WHEN $3 THEN pg_catalog.clock_timestamp() END,"
+	" epoch = epoch + 1, failing = false WHERE id = $1",
 	.expect = SPI_OK_UPDATE,
-	.nargs = 2,
-	.argtypes = {INT8OID, TEXTOID}
+	.nargs = 3,
+	.argtypes = {INT8OID, TEXTOID, BOOLOID}
 };
 
 static FlowStatement set_failing = {
-	.sql = "UPDATE flow_internal.run SET failing = true, error = $2 WHERE id = $1"
+	.sql = "UPDATE flow_internal.run SET failing = true, error = COALESCE(error, $2) WHERE id = $1"
+	" RETURNING ctid",
+	.expect = SPI_OK_UPDATE_RETURNING,
+	.nargs = 2,
+	.argtypes = {INT8OID, JSONBOID}
+};
+
+static FlowStatement set_error = {
+	.sql = "UPDATE flow_internal.run SET error = COALESCE(error, $2) WHERE id = $1"
 	" RETURNING ctid",
 	.expect = SPI_OK_UPDATE_RETURNING,
 	.nargs = 2,
@@ -350,13 +359,14 @@ FlowRunSetStatus(int64 run_id, FlowRunStatus status, const char *reason)
 }
 
 void
-FlowRunSetCancelled(int64 run_id, const char *reason)
+FlowRunSetCancelled(int64 run_id, bool at_once, const char *reason)
 {
-	Datum		args[2];
-	bool		nulls[2] = {false, reason == NULL};
+	Datum		args[3];
+	bool		nulls[3] = {false, reason == NULL, false};
 
 	args[0] = Int64GetDatum(run_id);
 	args[1] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
+	args[2] = BoolGetDatum(at_once);
 	FlowStatementExecute(&set_cancelled, args, nulls);
 }
 
@@ -366,6 +376,15 @@ FlowRunSetFailing(int64 run_id, Datum error, ItemPointerData *tid)
 	Datum		args[2] = {Int64GetDatum(run_id), error};
 
 	FlowStatementExecute(&set_failing, args, NULL);
+	take_tid(tid);
+}
+
+void
+FlowRunSetError(int64 run_id, Datum error, ItemPointerData *tid)
+{
+	Datum		args[2] = {Int64GetDatum(run_id), error};
+
+	FlowStatementExecute(&set_error, args, NULL);
 	take_tid(tid);
 }
 

@@ -110,8 +110,11 @@ extern FlowHold FlowRunHold(int64 run_id, FlowRunStatus *status, int32 *epoch);
 extern void FlowRunEndAll(const FlowRunEnd *ends, int n);
 extern void FlowRunSetStatus(int64 run_id, FlowRunStatus status,
 							 const char *reason);
-extern void FlowRunSetCancelled(int64 run_id, const char *reason);
+
+/* Cancelled, or to be so when the steps that always run have ended. */
+extern void FlowRunSetCancelled(int64 run_id, bool at_once, const char *reason);
 extern void FlowRunSetFailing(int64 run_id, Datum error, ItemPointerData *tid);
+extern void FlowRunSetError(int64 run_id, Datum error, ItemPointerData *tid);
 extern void FlowRunSetRetried(int64 run_id);
 extern void FlowRunSetStarted(int64 run_id, ItemPointerData *tid);
 
