@@ -153,6 +153,7 @@ REGRESS = \
 	drain \
 	graph \
 	isolated \
+	joins \
 	schedule_errors \
 	session \
 	start \

@@ -32,6 +32,7 @@ static FlowReadiness readiness_of(const FlowDefinition *definition,
 								  const FlowEnds *ends);
 static bool stops_others(const FlowStepDef *step, FlowStepStatus status,
 						 uint64 events);
+static bool closes(const FlowStepDef *step, const FlowEnds *ends);
 static bool was_overtaken(const FlowStepDef *step, const FlowEnds *ends);
 static void push_dependents(const FlowStepDef *step, bool *marked, int *stack,
 							int *depth);
@@ -226,7 +227,7 @@ FlowReadySpread(const FlowDefinition *definition, FlowEnds *ends,
 			FlowReadiness readiness;
 
 			if (listed[step->no] || ends->status[step->no] != 0 ||
-				(closed && FlowReadyIsOpen(step, ends)))
+				(closed && !closes(step, ends)))
 				continue;
 			readiness = FlowReadyCompute(step, ends);
 			if (readiness == FLOW_READY_WAIT)
@@ -239,6 +240,18 @@ FlowReadySpread(const FlowDefinition *definition, FlowEnds *ends,
 	}
 	pfree(listed);
 	return found;
+}
+
+/*
+ * Whether who sees all that the step depends on as ended may decide it without
+ * asking anybody.  A join that is content with the first may have been made
+ * ready by whoever saw that, and have ended since.
+ */
+static bool
+closes(const FlowStepDef *step, const FlowEnds *ends)
+{
+	return step->needs != FLOW_NEEDS_ANY && step->needs != FLOW_NEEDS_FIRST &&
+		!FlowReadyIsOpen(step, ends);
 }
 
 /*

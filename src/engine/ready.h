@@ -54,8 +54,8 @@ extern const char *FlowReadyReason(const FlowStepDef *step,
  * What follows from the end of the n steps in "from": writes the numbers of the
  * steps that are decided by it to "decided", which has room for all steps, and
  * returns how many.  Those to be skipped have been noted as ended; what follows
- * from that is in the list as well.  With "closed" only steps are looked at of
- * which all dependencies have ended.
+ * from that is in the list as well.  With "closed" only what may be decided
+ * without a lock on the run: joins of which all dependencies have ended.
  */
 extern int	FlowReadySpread(const FlowDefinition *definition, FlowEnds *ends,
 							const int *from, int n, bool closed, int *decided);

@@ -131,13 +131,15 @@ judge(FlowItem *item)
 static void
 add_outcome(const FlowItem *item, FlowChanges *changes)
 {
+	bool		tried = item->started_at != 0 &&
+	(item->status != FLOW_STEP_SKIPPED || item->failure != NULL);
 	FlowOutcomeRow row;
 
 	memset(&row, 0, sizeof(row));
 	row.key = item->key;
 	row.status = item->status;
-	row.attempt = item->started_at == 0 ? item->attempt - 1 : item->attempt;
-	row.started_at = item->started_at == 0 ? DT_NOBEGIN : item->started_at;
+	row.attempt = tried ? item->attempt : item->attempt - 1;
+	row.started_at = tried ? item->started_at : DT_NOBEGIN;
 	row.finished_at = item->finished_at ? item->finished_at : GetCurrentTimestamp();
 	row.output = item->output;
 	row.has_output = item->has_output;
@@ -256,7 +258,8 @@ FlowSettleNeedsEnds(const FlowBatch *batch, const FlowRunRef *run)
 static bool
 decides_alone(const FlowRunRef *run, const FlowStepDef *next)
 {
-	return FlowReadyCompute(next, &run->ends) == FLOW_READY_RUN &&
+	return next->needs != FLOW_NEEDS_ANY && next->needs != FLOW_NEEDS_FIRST &&
+		FlowReadyCompute(next, &run->ends) == FLOW_READY_RUN &&
 		!FlowReadyIsOpen(next, &run->ends);
 }
 
