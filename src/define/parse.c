@@ -36,7 +36,7 @@
 #include "define/plan.h"
 
 /* One SQL text of a step */
-typedef struct Text
+typedef struct SqlText
 {
 	int			step;
 	FlowOption	option;
@@ -45,14 +45,14 @@ typedef struct Text
 	const char *sql;
 	List	   *trees;			/* of RawStmt */
 	bool		parsed;			/* trees is the SQL */
-} Text;
+} SqlText;
 
 typedef struct Pass
 {
 	const FlowSpec *spec;
 	FlowProblems *problems;
 	MemoryContext context;		/* of the parse trees */
-	Text	   *texts;
+	SqlText    *texts;
 	int			n_texts;
 	FlowDefinition *definition; /* second pass: for the names */
 	int			next;			/* text to look at; after an error, its */
@@ -73,16 +73,16 @@ static void collect_texts(Pass *pass);
 static void run_pass(Pass *pass, FlowGuardBody body, int level);
 static void parse_texts(void *arg);
 static void analyse_texts(void *arg);
-static void analyse_text(Pass *pass, const Text *text);
-static void check_type(const Text *text, const Query *query);
+static void analyse_text(Pass *pass, const SqlText *source);
+static void check_type(const SqlText *source, const Query *query);
 static bool is_query(const RawStmt *raw, bool *creates);
 static void resolve(Pass *pass, const FlowParseScope *scope);
 static bool is_problem_of_text(const ErrorData *error);
 static void report_error(Pass *pass, const ErrorData *error, int level);
 static const char *with_step(const char *name, const char *message);
-static void check_statements(Pass *pass, const Text *text);
-static void check_expression(Pass *pass, const Text *text);
-static const char *name_of(const Pass *pass, const Text *text);
+static void check_statements(Pass *pass, const SqlText *source);
+static void check_expression(Pass *pass, const SqlText *source);
+static const char *name_of(const Pass *pass, const SqlText *source);
 static bool fault_of_statement(const Node *statement, FlowProblem *problem);
 static bool fault_of_transaction(const TransactionStmt *statement,
 								 FlowProblem *problem);
@@ -117,22 +117,22 @@ collect_texts(Pass *pass)
 {
 	const FlowSpec *spec = pass->spec;
 
-	pass->texts = palloc0(sizeof(Text) * (spec->n_steps + 1) * lengthof(sql_options));
+	pass->texts = palloc0(sizeof(SqlText) * (spec->n_steps + 1) * lengthof(sql_options));
 	for (int i = 0; i < spec->n_steps; i++)
 		for (int o = 0; o < lengthof(sql_options); o++)
 		{
 			FlowOption	option = sql_options[o].option;
 			uint32		kind = FLOW_KIND_BIT(spec->steps[i].kind);
-			Text	   *text = &pass->texts[pass->n_texts];
+			SqlText    *source = &pass->texts[pass->n_texts];
 
-			text->sql = FlowStepText(&spec->steps[i], option);
-			if (text->sql == NULL || !(FlowOptionFields[option].applies & kind) ||
+			source->sql = FlowStepText(&spec->steps[i], option);
+			if (source->sql == NULL || !(FlowOptionFields[option].applies & kind) ||
 				spec->steps[i].kind == FLOW_KIND_COMMAND)
 				continue;
-			text->step = i;
-			text->option = option;
-			text->role = sql_options[o].role;
-			text->expression = (sql_options[o].statements & kind) == 0;
+			source->step = i;
+			source->option = option;
+			source->role = sql_options[o].role;
+			source->expression = (sql_options[o].statements & kind) == 0;
 			pass->n_texts++;
 		}
 }
@@ -162,12 +162,12 @@ parse_texts(void *arg)
 
 	for (; pass->next < pass->n_texts; pass->next++)
 	{
-		Text	   *text = &pass->texts[pass->next];
+		SqlText    *source = &pass->texts[pass->next];
 
 		CHECK_FOR_INTERRUPTS();
-		text->trees = raw_parser(text->sql, text->expression
-								 ? RAW_PARSE_PLPGSQL_EXPR : RAW_PARSE_DEFAULT);
-		text->parsed = true;
+		source->trees = raw_parser(source->sql, source->expression
+								   ? RAW_PARSE_PLPGSQL_EXPR : RAW_PARSE_DEFAULT);
+		source->parsed = true;
 	}
 	MemoryContextSwitchTo(caller);
 }
@@ -225,11 +225,11 @@ analyse_texts(void *arg)
 
 /* What follows a utility statement may depend on it, and is left alone. */
 static void
-analyse_text(Pass *pass, const Text *text)
+analyse_text(Pass *pass, const SqlText *source)
 {
 	ListCell   *lc;
 
-	foreach(lc, text->trees)
+	foreach(lc, source->trees)
 	{
 		RawStmt    *raw = lfirst(lc);
 		bool		creates = false;
@@ -237,22 +237,22 @@ analyse_text(Pass *pass, const Text *text)
 
 		if (!is_query(raw, &creates))
 			return;
-		query = parse_analyze_withcb(raw, text->sql, FlowNamesParserSetup,
-									 &pass->definition->steps[text->step], NULL);
-		if (text->expression)
-			check_type(text, query);
+		query = parse_analyze_withcb(raw, source->sql, FlowNamesParserSetup,
+									 &pass->definition->steps[source->step], NULL);
+		if (source->expression)
+			check_type(source, query);
 		if (creates)
 			return;
 	}
 }
 
 static void
-check_type(const Text *text, const Query *query)
+check_type(const SqlText *source, const Query *query)
 {
 	TargetEntry *entry = linitial_node(TargetEntry, query->targetList);
 	Oid			type = exprType((Node *) entry->expr);
 
-	if (text->role == FLOW_SQL_CONDITION && type != BOOLOID)
+	if (source->role == FLOW_SQL_CONDITION && type != BOOLOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("a condition must be of type boolean, not %s",
@@ -301,14 +301,14 @@ is_problem_of_text(const ErrorData *error)
 static void
 report_error(Pass *pass, const ErrorData *error, int level)
 {
-	const Text *text = &pass->texts[pass->next];
-	FlowProblem problem = {level, error->sqlerrcode, name_of(pass, text)};
+	const SqlText *source = &pass->texts[pass->next];
+	FlowProblem problem = {level, error->sqlerrcode, name_of(pass, source)};
 
-	problem.path = FlowOptionPath(text->step, text->option);
-	problem.message = with_step(name_of(pass, text), error->message);
+	problem.path = FlowOptionPath(source->step, source->option);
+	problem.message = with_step(name_of(pass, source), error->message);
 	problem.detail = error->detail;
 	problem.hint = error->hint;
-	problem.sql = text->sql;
+	problem.sql = source->sql;
 	/* an outer query's error context may have taken it for its own */
 	problem.position = error->cursorpos > 0 ? error->cursorpos :
 		error->internalpos;
@@ -316,9 +316,9 @@ report_error(Pass *pass, const ErrorData *error, int level)
 }
 
 static const char *
-name_of(const Pass *pass, const Text *text)
+name_of(const Pass *pass, const SqlText *source)
 {
-	const char *name = FlowStepText(&pass->spec->steps[text->step], FLOW_OPT_NAME);
+	const char *name = FlowStepText(&pass->spec->steps[source->step], FLOW_OPT_NAME);
 
 	return name ? name : "";
 }
@@ -335,54 +335,54 @@ with_step(const char *name, const char *message)
 }
 
 static void
-check_statements(Pass *pass, const Text *text)
+check_statements(Pass *pass, const SqlText *source)
 {
 	ListCell   *lc;
 
-	if (text->parsed && text->trees == NIL)
+	if (source->parsed && source->trees == NIL)
 	{
-		FlowProblem problem = {ERROR, ERRCODE_INVALID_PARAMETER_VALUE, name_of(pass, text)};
+		FlowProblem problem = {ERROR, ERRCODE_INVALID_PARAMETER_VALUE, name_of(pass, source)};
 
-		problem.path = FlowOptionPath(text->step, text->option);
+		problem.path = FlowOptionPath(source->step, source->option);
 		problem.message = psprintf("the SQL of step \"%s\" is empty",
-								   name_of(pass, text));
+								   name_of(pass, source));
 		problem.hint = "A step that does nothing is SELECT 1, with result => 'none'.";
 		FlowProblemReport(pass->problems, &problem);
 	}
-	foreach(lc, text->trees)
+	foreach(lc, source->trees)
 	{
 		const RawStmt *raw = lfirst(lc);
-		FlowProblem problem = {ERROR, ERRCODE_FEATURE_NOT_SUPPORTED, name_of(pass, text)};
+		FlowProblem problem = {ERROR, ERRCODE_FEATURE_NOT_SUPPORTED, name_of(pass, source)};
 
 		if (!fault_of_statement(raw->stmt, &problem))
 			continue;
-		problem.path = FlowOptionPath(text->step, text->option);
-		problem.message = psprintf("step \"%s\" contains %s", name_of(pass, text),
+		problem.path = FlowOptionPath(source->step, source->option);
+		problem.message = psprintf("step \"%s\" contains %s", name_of(pass, source),
 								   problem.message);
-		problem.sql = text->sql;
-		problem.position = position_of(text->sql, raw->stmt_location);
+		problem.sql = source->sql;
+		problem.position = position_of(source->sql, raw->stmt_location);
 		FlowProblemReport(pass->problems, &problem);
 	}
 }
 
 /* The grammar of expressions is that of PL/pgSQL's, which allows several. */
 static void
-check_expression(Pass *pass, const Text *text)
+check_expression(Pass *pass, const SqlText *source)
 {
-	FlowProblem problem = {ERROR, ERRCODE_SYNTAX_ERROR, name_of(pass, text)};
+	FlowProblem problem = {ERROR, ERRCODE_SYNTAX_ERROR, name_of(pass, source)};
 	const SelectStmt *select;
 
-	if (!text->parsed)
+	if (!source->parsed)
 		return;
-	select = (const SelectStmt *) linitial_node(RawStmt, text->trees)->stmt;
+	select = (const SelectStmt *) linitial_node(RawStmt, source->trees)->stmt;
 	if (list_length(select->targetList) == 1)
 		return;
-	problem.path = FlowOptionPath(text->step, text->option);
+	problem.path = FlowOptionPath(source->step, source->option);
 	problem.message = psprintf("\"%s\" of step \"%s\" is not one expression",
-							   FlowOptionFields[text->option].name,
-							   name_of(pass, text));
+							   FlowOptionFields[source->option].name,
+							   name_of(pass, source));
 	problem.detail = "Expected one SQL expression, such as input->>'kind' = 'large'.";
-	problem.sql = text->sql;
+	problem.sql = source->sql;
 	FlowProblemReport(pass->problems, &problem);
 }
 

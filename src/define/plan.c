@@ -186,16 +186,16 @@ compile_sql(FlowStepDef *step, const FlowStepSpec *spec)
 {
 	const char *sql = FlowStepText(spec, FLOW_OPT_SQL);
 	const char *condition = FlowStepText(spec, FLOW_OPT_CONDITION);
-	FlowSqlText *text = &step->sql[FLOW_SQL_STEP];
+	FlowSqlText *source = &step->sql[FLOW_SQL_STEP];
 
-	text->text = sql ? pstrdup(sql) : NULL;
-	text->expression = step->kind == FLOW_KIND_CHOICE;
-	text->result = text->expression ? FLOW_RESULT_VALUE :
+	source->text = sql ? pstrdup(sql) : NULL;
+	source->expression = step->kind == FLOW_KIND_CHOICE;
+	source->result = source->expression ? FLOW_RESULT_VALUE :
 		choice_of(spec, FLOW_OPT_RESULT);
-	text = &step->sql[FLOW_SQL_CONDITION];
-	text->text = condition ? pstrdup(condition) : NULL;
-	text->expression = true;
-	text->result = FLOW_RESULT_VALUE;
+	source = &step->sql[FLOW_SQL_CONDITION];
+	source->text = condition ? pstrdup(condition) : NULL;
+	source->expression = true;
+	source->result = FLOW_RESULT_VALUE;
 }
 
 /* The place of the value among its choices, which is that of its enum. */

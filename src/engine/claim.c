@@ -78,8 +78,8 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 		row->key.item_no == FLOW_ITEM_RESUME)
 		ask_to_resume(batch, row);
 	else if (batch->plan->failure == NULL &&
-		((row->run_status == FLOW_RUN_PAUSED && !row->ended) ||
-		 row->run_status == FLOW_RUN_HELD))
+			 ((row->run_status == FLOW_RUN_PAUSED && !row->ended) ||
+			  row->run_status == FLOW_RUN_HELD))
 		return;					/* resuming it makes the step known again */
 	if (row->run_status == FLOW_RUN_PENDING &&
 		row->key.step_no != FLOW_STEP_RUN)

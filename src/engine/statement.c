@@ -35,7 +35,7 @@ typedef struct Program
 {
 	dlist_node	node;			/* in "programs", the latest used first */
 	FlowStepDef *step;
-	FlowSqlText *text;
+	FlowSqlText *source;
 	MemoryContext context;
 	int			n;
 	Statement  *statements;
@@ -49,9 +49,9 @@ static const Statement *running = NULL;
 static RawParseMode running_mode;
 static const FlowStepDef *running_step = NULL;
 
-static Program *find_program(FlowStepDef *step, FlowSqlText *text);
-static Program *split(FlowStepDef *step, FlowSqlText *text);
-static RawParseMode parse_mode(const FlowSqlText *text);
+static Program *find_program(FlowStepDef *step, FlowSqlText *source);
+static Program *split(FlowStepDef *step, FlowSqlText *source);
+static RawParseMode parse_mode(const FlowSqlText *source);
 static void drop_program(Program *program);
 static void prepare(Program *program, Statement *statement);
 static void run(Statement *statement, ParamListInfo params, DestReceiver *dest);
@@ -70,7 +70,7 @@ FlowStatementsRun(FlowStepDef *step, FlowSqlRole role, ParamListInfo params,
 
 		running = statement;
 		running_step = step;
-		running_mode = parse_mode(program->text);
+		running_mode = parse_mode(program->source);
 		if (statement->plan == NULL)
 			prepare(program, statement);
 		run(statement, params, i == program->n - 1 ? dest : None_Receiver);
@@ -93,29 +93,29 @@ FlowStatementsHint(const FlowStepDef *step, const ErrorData *error)
 }
 
 static Program *
-find_program(FlowStepDef *step, FlowSqlText *text)
+find_program(FlowStepDef *step, FlowSqlText *source)
 {
-	Program    *program = text->program;
+	Program    *program = source->program;
 
 	if (program != NULL)
 	{
 		dlist_move_head(&programs, &program->node);
 		return program;
 	}
-	program = split(step, text);
+	program = split(step, source);
 	if (n_programs >= MAX_PROGRAMS)
 		drop_program(dlist_tail_element(Program, node, &programs));
 	dlist_push_head(&programs, &program->node);
 	n_programs++;
-	text->program = program;
+	source->program = program;
 	return program;
 }
 
 static Program *
-split(FlowStepDef *step, FlowSqlText *text)
+split(FlowStepDef *step, FlowSqlText *source)
 {
 	MemoryContext scratch = CurrentMemoryContext;
-	List	   *raw = raw_parser(text->text, parse_mode(text));
+	List	   *raw = raw_parser(source->text, parse_mode(source));
 	MemoryContext context;
 	Program    *program;
 	ListCell   *cell;
@@ -125,13 +125,13 @@ split(FlowStepDef *step, FlowSqlText *text)
 	MemoryContextSwitchTo(context);
 	program = palloc0(sizeof(Program));
 	program->step = step;
-	program->text = text;
+	program->source = source;
 	program->context = context;
 	program->statements = palloc0(sizeof(Statement) * Max(list_length(raw), 1));
 	foreach(cell, raw)
 	{
 		RawStmt    *stmt = lfirst_node(RawStmt, cell);
-		const char *sql = text->text + stmt->stmt_location;
+		const char *sql = source->text +stmt->stmt_location;
 
 		program->statements[program->n++].text =
 			stmt->stmt_len > 0 ? pnstrdup(sql, stmt->stmt_len) : pstrdup(sql);
@@ -141,9 +141,9 @@ split(FlowStepDef *step, FlowSqlText *text)
 }
 
 static RawParseMode
-parse_mode(const FlowSqlText *text)
+parse_mode(const FlowSqlText *source)
 {
-	return text->expression ? RAW_PARSE_PLPGSQL_EXPR : RAW_PARSE_DEFAULT;
+	return source->expression ? RAW_PARSE_PLPGSQL_EXPR : RAW_PARSE_DEFAULT;
 }
 
 static void
@@ -152,7 +152,7 @@ drop_program(Program *program)
 	for (int i = 0; i < program->n; i++)
 		if (program->statements[i].plan != NULL)
 			SPI_freeplan(program->statements[i].plan);
-	program->text->program = NULL;
+	program->source->program = NULL;
 	dlist_delete(&program->node);
 	n_programs--;
 	if (running_step == program->step)
@@ -174,7 +174,7 @@ prepare(Program *program, Statement *statement)
 	memset(&options, 0, sizeof(options));
 	options.parserSetup = FlowNamesParserSetup;
 	options.parserSetupArg = program->step;
-	options.parseMode = parse_mode(program->text);
+	options.parseMode = parse_mode(program->source);
 	options.cursorOptions = CURSOR_OPT_PARALLEL_OK;
 	plan = SPI_prepare_extended(statement->text, &options);
 	if (plan == NULL)
