@@ -168,7 +168,7 @@ SELECT ends(ARRAY[flow_step('a', 'SELECT 1/0', on_error => 'isolate'), flow_step
 	flow_step('c', 'SELECT 3 AS n'), flow_step('d', 'SELECT 4 AS n', after => '{c}'), flow_step('e', $$ SELECT 'x'::int $$, on_error => 'isolate', after => '{d}')]);
 SELECT ends(ARRAY[flow_step('a', 'SELECT 1/0', on_error => 'continue'), flow_step('b', 'SELECT a IS NULL AS null', after => '{a}')]);
 SELECT ends(ARRAY[flow_step('a', 'SELECT 1/0', on_error => 'skip'), flow_step('b', 'SELECT 1', after => '{a}'), flow_step('c', 'SELECT 1')]);
-SELECT jsonb_pretty(errors) FROM (
+SELECT (SELECT string_agg(key || ' ' || (value->>'sqlstate') || ' ' || (value->>'attempt'), ', ' ORDER BY key) FROM jsonb_each(errors)) AS errors FROM (
 	SELECT id, errors FROM flow.run WHERE workflow = 'joins' AND errors IS NOT NULL ORDER BY id DESC LIMIT 4) r ORDER BY id;
 
 -- pause: resuming tries the step again, with all its retries
@@ -199,13 +199,13 @@ SELECT flow_define('cleans', ARRAY[
 	flow_step('clean', $$ SELECT flow_error('b') IS NULL AS v $$, after => '{b,c}', needs => 'always'),
 	flow_step('later', 'SELECT 1', after => '{clean}'),
 	flow_step('last', 'SELECT 1', after => '{later}', needs => 'always')]);
-SELECT flow_start('cleans', key => 'k') AS run \gset
+SELECT flow_start('cleans', key => 'tidy') AS run \gset
 SELECT flow_drain(:run, max_steps => 1);
 SELECT flow_cancel(:run, 'enough'), flow_cancel(:run);
 SELECT status, status_reason, finished_at IS NULL AS unfinished FROM flow.run WHERE id = :run;
 SELECT failure('flow_pause(' || :run || ')');
-SELECT flow_start('cleans', key => 'k') > :run AS key_is_free;
-SELECT flow_drain(:run);
+SELECT flow_start('cleans', key => 'tidy') > :run AS key_is_free;
+SELECT flow_drain(flow_find('cleans', 'tidy')) AS other, flow_drain(:run);
 SELECT status, status_reason, finished_at IS NULL AS unfinished FROM flow.run WHERE id = :run;
 SELECT name, status, reason FROM flow.step WHERE run_id = :run ORDER BY step_no;
 SELECT status FROM flow.event WHERE run_id = :run ORDER BY id;
