@@ -91,10 +91,12 @@ OBJS += \
 	src/engine/kinds/choice.o \
 	src/engine/kinds/kind.o \
 	src/engine/kinds/sql.o \
+	src/engine/override.o \
 	src/engine/park.o \
 	src/engine/ready.o \
 	src/engine/redo.o \
 	src/engine/release.o \
+	src/engine/rerun.o \
 	src/engine/result.o \
 	src/engine/retry.o \
 	src/engine/run.o \
@@ -107,6 +109,7 @@ OBJS += \
 	src/engine/suspect.o \
 	src/engine/take.o \
 	src/engine/watch.o \
+	src/engine/whole.o \
 	src/engine/wind.o
 
 # worker: which process does it, and when it wakes
@@ -154,6 +157,7 @@ REGRESS = \
 	graph \
 	isolated \
 	joins \
+	override \
 	schedule_errors \
 	session \
 	start \

@@ -56,6 +56,17 @@ static FlowStatement error = {
 	.argtypes = {INT8OID, INT4OID}
 };
 
+static FlowStatement copy = {
+	.sql = "INSERT INTO flow_internal.outcome (run_id, step_no, item_no, status, attempt,"
+	" started_at, finished_at, worker, output, error, reason, handled, emits)"
+	" SELECT $2, step_no, item_no, status, attempt, started_at, finished_at, worker,"
+	" output, error, reason, handled, emits FROM flow_internal.outcome"
+	" WHERE run_id = $1 AND step_no = ANY ($3)",
+	.expect = SPI_OK_INSERT,
+	.nargs = 3,
+	.argtypes = {INT8OID, INT8OID, INT4ARRAYOID}
+};
+
 static FlowStatement forget = {
 	.sql = "DELETE FROM flow_internal.outcome WHERE run_id = $1 AND step_no = ANY ($2)",
 	.expect = SPI_OK_DELETE,
@@ -66,6 +77,7 @@ static FlowStatement forget = {
 static void write_outcome(const FlowOutcomeRow *row, Datum *values, bool *nulls);
 static bool read_value(FlowStatement *statement, int64 run_id, int32 step_no,
 					   Datum *value, bool *isnull);
+static Datum step_array(const int *steps, int n);
 static void write_attempt(const FlowAttemptRow *row, Datum *values, bool *nulls);
 
 void
@@ -200,13 +212,29 @@ FlowOutcomeError(int64 run_id, int32 step_no, Datum *value)
 }
 
 void
+FlowOutcomeCopy(int64 from_run, int64 to_run, const int *steps, int n)
+{
+	Datum		args[3] = {Int64GetDatum(from_run), Int64GetDatum(to_run)};
+
+	args[2] = step_array(steps, n);
+	FlowStatementExecute(&copy, args, NULL);
+}
+
+void
 FlowOutcomeForget(int64 run_id, const int *steps, int n)
 {
-	Datum	   *numbers = palloc(sizeof(Datum) * Max(n, 1));
 	Datum		args[2] = {Int64GetDatum(run_id)};
+
+	args[1] = step_array(steps, n);
+	FlowStatementExecute(&forget, args, NULL);
+}
+
+static Datum
+step_array(const int *steps, int n)
+{
+	Datum	   *numbers = palloc(sizeof(Datum) * Max(n, 1));
 
 	for (int i = 0; i < n; i++)
 		numbers[i] = Int32GetDatum(steps[i]);
-	args[1] = FlowArray(INT4OID, numbers, NULL, n);
-	FlowStatementExecute(&forget, args, NULL);
+	return FlowArray(INT4OID, numbers, NULL, n);
 }

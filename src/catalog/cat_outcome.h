@@ -66,6 +66,9 @@ extern bool FlowOutcomeOutput(int64 run_id, int32 step_no, Datum *output,
 extern bool FlowOutcomeEmits(int64 run_id, int32 step_no, Datum *emits);
 extern bool FlowOutcomeError(int64 run_id, int32 step_no, Datum *error);
 
+/* Copies the ends of these steps to another run. */
+extern void FlowOutcomeCopy(int64 from_run, int64 to_run, const int *steps, int n);
+
 /* Forgets the ends of these steps of a run. */
 extern void FlowOutcomeForget(int64 run_id, const int *steps, int n);
 

@@ -48,7 +48,7 @@ static FlowStatement claim = {
 	.sql = "SELECT t.run_id, t.step_no, t.item_no, t.tid, t.attempt, t.attempt_base,"
 	" r.definition_id, r.workflow_id, r.epoch, r.status, r.failing, r.priority,"
 	" r.notify, r.key, COALESCE(r.slot, r.created_at), r.input,"
-	" t.ended, t.started_at, t.finished_at, t.worker, t.output, t.asked"
+	" t.ended, t.started_at, t.finished_at, t.worker, t.output, t.asked, r.early"
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
 	" AS k(run_id, step_no, item_no),"
 	" LATERAL (SELECT t.*, t.ctid AS tid FROM flow_internal.task t WHERE t.run_id = k.run_id"
@@ -445,6 +445,7 @@ read_claimed(HeapTuple row, FlowTaskRow *task)
 	task->slot = (TimestampTz) FlowRowInt64(row, 15);
 	task->input = FlowRowDatum(row, 16, &isnull);
 	task->ended = FlowRowBool(row, 17);
+	task->early = FlowRowBool(row, 23);
 	if (task->ended)
 		read_end(row, &task->end);
 }

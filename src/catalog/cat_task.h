@@ -42,6 +42,8 @@ typedef struct FlowTaskRow
 	int32		epoch;
 	FlowRunStatus run_status;
 	bool		failing;
+	bool		early;			/* steps of the run may have ended before
+								 * their turn */
 	int32		priority;
 	bool		notify;
 	char	   *run_key;

@@ -35,6 +35,7 @@ typedef struct FlowRunRef
 	int32		epoch;			/* at the claim */
 	FlowRunStatus status;		/* at the claim; in the flush: as locked */
 	bool		failing;		/* a step has failed for good */
+	bool		early;			/* steps may have ended before their turn */
 	FlowDefinition *definition;
 	int32		workflow_id;
 	Oid			owner;
@@ -180,6 +181,12 @@ extern FlowRunRef *FlowBatchFindRun(FlowBatch *batch, int64 run_id);
  * always run.
  */
 extern bool FlowRunIsWinding(const FlowRunRef *run);
+
+/*
+ * True if steps of the run can be ended by others than who runs them, or
+ * before their turn; then it has to be known which have.
+ */
+extern bool FlowRunMayOvertake(const FlowRunRef *run);
 
 /* Gives up the transaction of the batch; no step is to blame. */
 extern void FlowBatchAbandon(FlowBatch *batch, FlowVerdict verdict) pg_attribute_noreturn();

@@ -63,7 +63,7 @@ FlowClaimKeys(FlowBatch *batch)
 		FlowRunRef *run = lfirst(cell);
 
 		note_whole(run);
-		if (run->definition->has_first && !run->whole)
+		if (FlowRunMayOvertake(run))
 			FlowClaimLearnEnds(batch, run);
 	}
 }
@@ -141,6 +141,12 @@ FlowClaimSkip(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step)
 }
 
 bool
+FlowRunMayOvertake(const FlowRunRef *run)
+{
+	return run->early || (run->definition->has_first && !run->whole);
+}
+
+bool
 FlowRunIsWinding(const FlowRunRef *run)
 {
 	return run->failing || run->status == FLOW_RUN_COMPENSATING;
@@ -196,6 +202,7 @@ make_run(const FlowTaskRow *row)
 	run->epoch = row->epoch;
 	run->status = row->run_status;
 	run->failing = row->failing;
+	run->early = row->early;
 	run->definition = definition;
 	run->workflow_id = row->workflow_id;
 	run->owner = GetUserId();
@@ -224,8 +231,9 @@ note_whole(FlowRunRef *run)
 	for (int i = 0; i < definition->n_roots; i++)
 		if (run->items[definition->roots[i]] != NULL)
 			held++;
-	run->whole = run->status == FLOW_RUN_PENDING ||
-		(held > 0 && held == definition->n_roots);
+	run->whole = !run->early &&
+		(run->status == FLOW_RUN_PENDING ||
+		 (held > 0 && held == definition->n_roots));
 	run->ended_known = run->whole;
 }
 

@@ -48,7 +48,6 @@ static const Verb verbs[] = {
 	[FLOW_CONTROL_RETRY] = {FLOW_RUN_RUNNING, "retried", "resumed"},
 };
 
-static void load_run(int64 run_id, FlowRunRow *run);
 static void raise_held(int64 run_id);
 static void require_right(const FlowRunRow *run, FlowControlVerb verb);
 static bool is_there(const FlowRunRow *run, FlowControlVerb verb);
@@ -68,7 +67,6 @@ static void forget_ends(const FlowRunRow *run, const FlowStepDef *only,
 						FlowChanges *changes);
 static void require_retriable(const FlowRunRow *run, const FlowStepDef *only,
 							  const FlowEnds *ends, const bool *forget);
-static const FlowStepDef *step_to_retry(const FlowRunRow *run, const char *step);
 static void add_task(const FlowRunRow *run, int step_no, int attempt,
 					 FlowChanges *changes);
 static void add_event(const FlowRunRow *run, const FlowControl *control);
@@ -84,7 +82,7 @@ FlowControlRequest(FlowControlVerb verb, int64 run_id, const char *reason,
 	bool		changed;
 
 	FlowAccessRequireUse();
-	load_run(run_id, &run);
+	FlowControlLoad(run_id, &run);
 	require_right(&run, verb);
 	memset(&control, 0, sizeof(control));
 	control.verb = verb;
@@ -115,9 +113,18 @@ FlowControlRequireRight(FlowControlVerb verb, int64 run_id)
 		require_right(&run, verb);
 }
 
+void
+FlowControlRequireOperator(int64 run_id)
+{
+	FlowRunRow	run;
+
+	FlowControlLoad(run_id, &run);
+	require_right(&run, FLOW_CONTROL_PAUSE);
+}
+
 /* A run that one may not see does not exist for one. */
-static void
-load_run(int64 run_id, FlowRunRow *run)
+void
+FlowControlLoad(int64 run_id, FlowRunRow *run)
 {
 	FlowIdentity identity;
 	bool		found;
@@ -313,6 +320,19 @@ pause_run(const FlowRunRow *run, const char *reason)
 	FlowChangesWrite(&changes);
 }
 
+void
+FlowControlLookAgain(const FlowRunRow *run)
+{
+	FlowChanges changes;
+
+	FlowChangesInit(&changes);
+	if (run->status != FLOW_RUN_PENDING)
+		add_task(run, FLOW_STEP_RUN, 0, &changes);
+	FlowChangesWrite(&changes);
+	if (run->status == FLOW_RUN_RUNNING)
+		announce_tasks(run);
+}
+
 /*
  * A worker looks at what has ended meanwhile: the run may be over, or its next
  * steps ready.
@@ -433,7 +453,7 @@ always_runs(const FlowRunRow *run, int step_no)
 static void
 retry_run(const FlowRunRow *run, const char *step)
 {
-	const FlowStepDef *only = step_to_retry(run, step);
+	const FlowStepDef *only = step ? FlowControlFindStep(run, step) : NULL;
 	FlowChanges changes;
 
 	if (run->key != NULL)
@@ -460,15 +480,12 @@ take_key_again(const FlowRunRow *run)
 				 errhint("Cancel that run, or wait until it has finished.")));
 }
 
-static const FlowStepDef *
-step_to_retry(const FlowRunRow *run, const char *step)
+FlowStepDef *
+FlowControlFindStep(const FlowRunRow *run, const char *step)
 {
 	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
-	FlowStepDef *found;
+	FlowStepDef *found = FlowPlanFindStep(definition, step);
 
-	if (step == NULL)
-		return NULL;
-	found = FlowPlanFindStep(definition, step);
 	if (found == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

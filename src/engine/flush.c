@@ -195,7 +195,7 @@ look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 
 	run->locked = true;
 	run->tid = row->tid;
-	if (has_turned(run->status, row->status))
+	if (has_turned(run->status, row->status) || (row->early && !run->early))
 		FlowBatchAbandon(batch, FLOW_VERDICT_AGAIN);
 	if ((over || row->epoch != run->epoch) && has_executed(batch, run))
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
@@ -261,7 +261,7 @@ settle(FlowBatch *batch, FlowChanges *changes)
 	{
 		FlowRunRef *run = lfirst(cell);
 
-		if (!run->locked || !run->definition->has_first || run->whole)
+		if (!run->locked || !FlowRunMayOvertake(run))
 			continue;
 		run->ended_known = false;
 		FlowClaimLearnEnds(batch, run);
@@ -300,7 +300,7 @@ learn_ends(FlowBatch *batch)
 		FlowRunRef *run = lfirst(cell);
 
 		run->ended_known = !run->locked ||
-			(run->definition->has_first && !run->whole) ||
+			FlowRunMayOvertake(run) ||
 			!FlowSettleNeedsEnds(batch, run);
 	}
 	FlowClaimLearnEnds(batch, NULL);
