@@ -76,7 +76,7 @@ SELECT override_error(format('flow_rerun(%s)', :run));
 RESET ROLE;
 SELECT flow_grant('override', 'regress_flow_overrider', 'operate');
 SET ROLE regress_flow_overrider;
-SELECT flow_skip(:run, 'a');
+SELECT override_error(format('flow_skip(%s, ''a'')', :run));
 SELECT override_error(format('flow_rerun(%s)', :run));
 RESET ROLE;
 SELECT flow_revoke('override', 'regress_flow_overrider');
