@@ -6,6 +6,7 @@
 #ifndef FLOW_CONTROL_H
 #define FLOW_CONTROL_H
 
+#include "catalog/cat_run.h"
 #include "engine/batch.h"
 
 /* What a control function called inside a step has asked for */
@@ -36,6 +37,24 @@ typedef struct FlowControl
  */
 extern bool FlowControlRequest(FlowControlVerb verb, int64 run_id,
 							   const char *reason, const char *step);
+
+/*
+ * Reads a run as it is, without a lock; one that the current user may not see
+ * does not exist (42704).  Needs a transaction and SPI.
+ */
+extern void FlowControlLoad(int64 run_id, FlowRunRow *run);
+
+/* Raises unless the current user may steer the run as its owner may. */
+extern void FlowControlRequireOperator(int64 run_id);
+
+/* The step of that name; raises 42704 if the run has none. */
+extern FlowStepDef *FlowControlFindStep(const FlowRunRow *run, const char *step);
+
+/*
+ * Lets a worker look, after the commit, at what may run now.  Needs the run
+ * locked, SPI, and must be raised.
+ */
+extern void FlowControlLookAgain(const FlowRunRow *run);
 
 /* Raises unless the current user may do that to the run. */
 extern void FlowControlRequireRight(FlowControlVerb verb, int64 run_id);
