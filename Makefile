@@ -51,6 +51,7 @@ OBJS += \
 	src/catalog/cat_event.o \
 	src/catalog/cat_look.o \
 	src/catalog/cat_outcome.o \
+	src/catalog/cat_prune.o \
 	src/catalog/cat_release.o \
 	src/catalog/cat_run.o \
 	src/catalog/cat_schedule.o \
@@ -92,6 +93,8 @@ OBJS += \
 	src/engine/redo.o \
 	src/engine/release.o \
 	src/engine/result.o \
+	src/engine/retention.o \
+	src/engine/retentionfuncs.o \
 	src/engine/retry.o \
 	src/engine/run.o \
 	src/engine/runfuncs.o \
@@ -148,6 +151,7 @@ REGRESS = \
 	drain \
 	graph \
 	isolated \
+	retention \
 	schedule_errors \
 	session \
 	start \

@@ -19,7 +19,7 @@
 #include "catalog/cat_run.h"
 
 /* Columns of flow_internal.run */
-#define RUN_TABLE_COLUMNS	25
+#define RUN_TABLE_COLUMNS	27
 
 /* Columns that are read by number */
 enum
@@ -54,8 +54,14 @@ static FlowStatement key_holder = {
 };
 
 static FlowStatement latest_of_key = {
-	.sql = "SELECT id FROM flow_internal.run WHERE workflow_id = $1 AND key = $2"
-	" ORDER BY id DESC LIMIT 1",
+	.sql = "SELECT k.id FROM"
+	" ((SELECT r.id FROM flow_internal.run r WHERE r.workflow_id = $1 AND r.key = $2"
+	"   ORDER BY r.id DESC LIMIT 1)"
+	"  UNION ALL"
+	"  (SELECT r.id FROM flow_internal.run r WHERE r.workflow_id = $1"
+	"   AND r.key = " FLOW_KEY_HASH("$2")
+	"   AND r.erased = 2 ORDER BY r.id DESC LIMIT 1)) k"
+	" ORDER BY k.id DESC LIMIT 1",
 	.expect = SPI_OK_SELECT,
 	.nargs = 2,
 	.argtypes = {INT4OID, TEXTOID}
@@ -71,7 +77,7 @@ static FlowStatement key_release = {
 
 #define RUN_COLUMNS \
 	"id, workflow_id, definition_id, owner, status, epoch, failing, priority," \
-	" notify, key, started_by, started_at IS NOT NULL, ctid"
+	" notify, key, started_by, started_at IS NOT NULL, ctid, erased"
 
 static FlowStatement load = {
 	.sql = "SELECT " RUN_COLUMNS " FROM flow_internal.run WHERE id = $1 AND home = $2",
@@ -190,6 +196,8 @@ FlowRunInsert(const FlowRunNew *run)
 	values[22] = values[21];
 	nulls[22] = run->status != FLOW_RUN_RUNNING;
 	nulls[23] = nulls[24] = true;	/* finished_at, origin */
+	values[25] = Int32GetDatum(FLOW_ERASED_NOTHING);
+	nulls[26] = true;			/* erased_at */
 	FlowTableInsert(&runs, values, nulls, 1);
 }
 
@@ -429,4 +437,5 @@ read_run(HeapTuple row, FlowRunRow *run)
 	run->started_by = FlowRowOid(row, 11);
 	run->started = FlowRowBool(row, 12);
 	FlowRowTid(row, 13, &run->tid);
+	run->erased = FlowRowInt32(row, 14);
 }

@@ -50,6 +50,7 @@ static const Verb verbs[] = {
 static void load_run(int64 run_id, FlowRunRow *run);
 static void raise_held(int64 run_id);
 static void require_right(const FlowRunRow *run, FlowControlVerb verb);
+static void raise_no_right(const FlowRunRow *run, const char *participle);
 static bool is_there(const FlowRunRow *run, FlowControlVerb verb);
 static bool is_legal(const FlowRunRow *run, FlowControlVerb verb);
 static bool remember(const FlowControl *control, FlowRunRow *run);
@@ -154,11 +155,26 @@ require_right(const FlowRunRow *run, FlowControlVerb verb)
 		return;
 	if (verb == FLOW_CONTROL_CANCEL && FlowAccessIsMember(run->started_by))
 		return;
+	raise_no_right(run, verbs[verb].participle);
+}
+
+void
+FlowControlLoad(int64 run_id, const char *participle, FlowRunRow *run)
+{
+	load_run(run_id, run);
+	if (!FlowAccessIsMember(run->owner) &&
+		!FlowWorkflowHasGrant(run->workflow_id, "operate"))
+		raise_no_right(run, participle);
+}
+
+static void
+raise_no_right(const FlowRunRow *run, const char *participle)
+{
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for run " INT64_FORMAT, run->id),
 			 errdetail("A run is %s by members of the role that owns its workflow.",
-					   verbs[verb].participle),
+					   participle),
 			 errhint("Ask a member of role \"%s\".",
 					 GetUserNameFromId(run->owner, true))));
 }
@@ -388,6 +404,13 @@ retry_run(const FlowRunRow *run, const char *step)
 	const FlowStepDef *only = step_to_retry(run, step);
 	FlowChanges changes;
 
+	if (run->erased != FLOW_ERASED_NOTHING)
+		ereport(ERROR,
+				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
+				 errmsg("run " INT64_FORMAT " cannot be retried: its data was deleted",
+						run->id),
+				 errdetail("Its steps would not see the input and outputs that they had."),
+				 errhint("Start another run with flow_start().")));
 	if (run->key != NULL)
 		take_key_again(run);
 	FlowChangesInit(&changes);

@@ -6,6 +6,7 @@
 #ifndef FLOW_CONTROL_H
 #define FLOW_CONTROL_H
 
+#include "catalog/cat_run.h"
 #include "engine/batch.h"
 
 /* What a control function called inside a step has asked for */
@@ -39,6 +40,14 @@ extern bool FlowControlRequest(FlowControlVerb verb, int64 run_id,
 
 /* Raises unless the current user may do that to the run. */
 extern void FlowControlRequireRight(FlowControlVerb verb, int64 run_id);
+
+/*
+ * Reads a run for something that is done to it when it has finished.  Raises
+ * unless the current user may see it, and operate its workflow; "participle"
+ * says what for.
+ */
+extern void FlowControlLoad(int64 run_id, const char *participle,
+							FlowRunRow *run);
 
 /* True if a step of the batch has asked to pause or cancel that run. */
 extern bool FlowControlStops(const FlowBatch *batch, int64 run_id);
