@@ -112,6 +112,7 @@ OBJS += \
 	src/worker/emit.o \
 	src/worker/launcher.o \
 	src/worker/letgo.o \
+	src/worker/prune.o \
 	src/worker/refill.o \
 	src/worker/repair.o \
 	src/worker/scheduler.o \

@@ -2,10 +2,11 @@
  * retention.c
  *	  Finished runs are pruned, their payloads erased.
  *
- * By whoever asks, in the caller's transaction.  flow_prune goes through the runs
- * of one workflow in order of their ids, until one was created too late to have
- * ended early enough; so the cost is that of the runs that are older, and
- * nobody else's are read.
+ * By whoever asks (flow_prune, flow_delete_data), in the caller's transaction,
+ * and by the scheduler (worker/prune.c), for workflows that say how long they
+ * keep what has run.  Both go through the runs of one workflow in order of
+ * their ids, until one was created too late to have ended early enough; so the
+ * cost is that of the runs that are older, and nobody else's are read.
  *
  * Only runs that have ended are touched, and only if nobody has them locked.
  * So it is safe inside a step too, although nothing else locks a run before

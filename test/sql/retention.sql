@@ -210,9 +210,22 @@ SELECT flow_drain();
 SELECT flow_delete_data(id) FROM flow.run WHERE status = 'completed' ORDER BY id LIMIT 1;
 SELECT flow_prune('0');
 SELECT string_agg(key, ',') FROM flow.run;
+
+-- ---- keep and keep_data: no part of the version
+SELECT flow_define('ret-keep', ARRAY[flow_step('a', 'SELECT 1')], keep => '1 year 2 mons', keep_data => '36 hours');
+SELECT version, keep, keep_data FROM flow.workflow WHERE name = 'ret-keep';
+SELECT flow_definition('ret-keep') - 'search_path';
+SELECT flow_define(flow_definition('ret-keep'));
+SELECT flow_define('ret-keep', ARRAY[flow_step('a', 'SELECT 1')], keep => '1 year 2 mons', options => '{"keep_data": "2 days"}');
+SELECT version, keep, keep_data FROM flow.workflow WHERE name = 'ret-keep';
+SELECT flow_define('ret-keep', ARRAY[flow_step('a', 'SELECT 1')]);
+SELECT version, keep, keep_data FROM flow.workflow WHERE name = 'ret-keep';
+SELECT ret_error(format('flow_define(''ret-keep'', ARRAY[flow_step(''a'', ''SELECT 2'')], %s)', argument))
+FROM unnest('{keep => ''0'',keep => ''-1 day'',keep_data => ''1100 years'',keep_data => ''1 mon -30 days''}'::text[]) argument;
+SELECT version, keep, keep_data FROM flow.workflow WHERE name = 'ret-keep';
 RESET SESSION AUTHORIZATION;
 
-SELECT flow_drop(name, force => true) FROM unnest('{ret,ret-other}'::text[]) name;
+SELECT flow_drop(name, force => true) FROM unnest('{ret,ret-keep,ret-other}'::text[]) name;
 SELECT flow_prune('0') > 0 AS superusers_prune_all;
 DELETE FROM flow_internal.workflow_grant WHERE role_name ~ '^regress_flow_ret';
 DROP FUNCTION ret_secrets, ret_error;
