@@ -36,6 +36,7 @@ OBJS += \
 	src/shmem/overdue.o \
 	src/shmem/queue.o \
 	src/shmem/recorder.o \
+	src/shmem/reload.o \
 	src/shmem/ring.o \
 	src/shmem/share.o \
 	src/shmem/shmem.o \
@@ -65,6 +66,7 @@ OBJS += \
 	src/define/check.o \
 	src/define/definefuncs.o \
 	src/define/document.o \
+	src/define/events.o \
 	src/define/graph.o \
 	src/define/graphfuncs.o \
 	src/define/names.o \
@@ -83,15 +85,20 @@ OBJS += \
 	src/engine/context.o \
 	src/engine/control.o \
 	src/engine/drain.o \
+	src/engine/emission.o \
 	src/engine/execute.o \
+	src/engine/finish.o \
 	src/engine/flush.o \
 	src/engine/isolated.o \
+	src/engine/kinds/choice.o \
 	src/engine/kinds/kind.o \
 	src/engine/kinds/sql.o \
+	src/engine/override.o \
 	src/engine/park.o \
 	src/engine/ready.o \
 	src/engine/redo.o \
 	src/engine/release.o \
+	src/engine/rerun.o \
 	src/engine/result.o \
 	src/engine/retention.o \
 	src/engine/retentionfuncs.o \
@@ -105,7 +112,9 @@ OBJS += \
 	src/engine/stepfuncs.o \
 	src/engine/suspect.o \
 	src/engine/take.o \
-	src/engine/watch.o
+	src/engine/watch.o \
+	src/engine/whole.o \
+	src/engine/wind.o
 
 # worker: which process does it, and when it wakes
 OBJS += \
@@ -152,6 +161,8 @@ REGRESS = \
 	drain \
 	graph \
 	isolated \
+	joins \
+	override \
 	retention \
 	schedule_errors \
 	session \

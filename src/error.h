@@ -21,5 +21,7 @@
 #define ERRCODE_FLOW_STEP_TIMEOUT		MAKE_SQLSTATE('W','F','0','0','4')
 /* the server, or the step's process, went down while the step ran */
 #define ERRCODE_FLOW_STEP_CRASHED		MAKE_SQLSTATE('W','F','0','0','5')
+/* a choice named no event */
+#define ERRCODE_FLOW_NO_CHOICE			MAKE_SQLSTATE('W','F','0','0','8')
 
 #endif							/* FLOW_ERROR_H */

@@ -27,6 +27,9 @@
  */
 #define FLOW_STEP_RUN			0
 
+/* ... and its item number the row with which a paused run resumes by itself */
+#define FLOW_ITEM_RESUME		1
+
 /* One live step of a run; item_no is 0 for a step without items */
 typedef struct FlowStepKey
 {
@@ -104,8 +107,29 @@ typedef enum FlowResultMode
 {
 	FLOW_RESULT_ROW,
 	FLOW_RESULT_ROWS,
-	FLOW_RESULT_NONE
+	FLOW_RESULT_NONE,
+	FLOW_RESULT_VALUE			/* of an expression: its value */
 } FlowResultMode;
+
+/* When a step runs, given how the steps it depends on have ended */
+typedef enum FlowNeeds
+{
+	FLOW_NEEDS_ALL,
+	FLOW_NEEDS_ANY,
+	FLOW_NEEDS_FIRST,
+	FLOW_NEEDS_SOME,
+	FLOW_NEEDS_ALWAYS
+} FlowNeeds;
+
+/* What a failure that nothing handles means for the run */
+typedef enum FlowErrorMode
+{
+	FLOW_ON_ERROR_FAIL,
+	FLOW_ON_ERROR_ISOLATE,
+	FLOW_ON_ERROR_CONTINUE,
+	FLOW_ON_ERROR_SKIP,
+	FLOW_ON_ERROR_PAUSE
+} FlowErrorMode;
 
 /*
  * Names of the states.  FlowXParse raises 22023 for a text that is none.

@@ -24,7 +24,7 @@
 static void begin_worker_transaction(FlowGuardScope scope);
 static ErrorData *take_error(MemoryContext context);
 static ErrorData *run_in_transaction(FlowGuardScope scope, FlowGuardBody body,
-									 void *arg);
+									 FlowGuardNote note, void *arg);
 static ErrorData *run_in_subtransaction(FlowGuardBody body, void *arg);
 
 ErrorData *
@@ -32,11 +32,20 @@ FlowGuardRun(FlowGuardScope scope, FlowGuardBody body, void *arg)
 {
 	if (scope == FLOW_GUARD_SUBTRANSACTION)
 		return run_in_subtransaction(body, arg);
-	return run_in_transaction(scope, body, arg);
+	return run_in_transaction(scope, body, NULL, arg);
+}
+
+ErrorData *
+FlowGuardRunNoting(FlowGuardScope scope, FlowGuardBody body,
+				   FlowGuardNote note, void *arg)
+{
+	Assert(scope != FLOW_GUARD_SUBTRANSACTION);
+	return run_in_transaction(scope, body, note, arg);
 }
 
 static ErrorData *
-run_in_transaction(FlowGuardScope scope, FlowGuardBody body, void *arg)
+run_in_transaction(FlowGuardScope scope, FlowGuardBody body,
+				   FlowGuardNote note, void *arg)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ErrorData  *volatile error = NULL;
@@ -59,6 +68,8 @@ run_in_transaction(FlowGuardScope scope, FlowGuardBody body, void *arg)
 		error = take_error(caller);
 		disable_all_timeouts(false);
 		QueryCancelPending = false;
+		if (note != NULL)
+			note(error, arg);
 		AbortOutOfAnyTransaction();
 		RESUME_INTERRUPTS();
 	}

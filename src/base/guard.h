@@ -15,6 +15,7 @@ typedef enum FlowGuardScope
 } FlowGuardScope;
 
 typedef void (*FlowGuardBody) (void *arg);
+typedef void (*FlowGuardNote) (const struct ErrorData *error, void *arg);
 
 /*
  * Runs body in a transaction or subtransaction of its own, connected to SPI,
@@ -31,5 +32,14 @@ typedef void (*FlowGuardBody) (void *arg);
  */
 extern struct ErrorData *FlowGuardRun(FlowGuardScope scope,
 									  FlowGuardBody body, void *arg);
+
+/*
+ * The same, but not in a subtransaction, and note is called with the error
+ * before the rollback: whoever finds what body had locked free again finds
+ * what was noted, too.  It must not fail.
+ */
+extern struct ErrorData *FlowGuardRunNoting(FlowGuardScope scope,
+											FlowGuardBody body,
+											FlowGuardNote note, void *arg);
 
 #endif							/* FLOW_GUARD_H */

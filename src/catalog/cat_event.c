@@ -24,6 +24,14 @@
 static FlowTable events = {.name = "event",.columns = EVENT_COLUMNS};
 static FlowTable event_ids = {.name = "event_id_seq"};
 
+static FlowStatement data_copy = {
+	.sql = "INSERT INTO flow_internal.data (run_id, key, value)"
+	" SELECT $2, key, value FROM flow_internal.data WHERE run_id = $1",
+	.expect = SPI_OK_INSERT,
+	.nargs = 2,
+	.argtypes = {INT8OID, INT8OID}
+};
+
 static FlowStatement data_load = {
 	.sql = "SELECT value FROM flow_internal.data WHERE run_id = $1 AND key = $2",
 	.expect = SPI_OK_SELECT,
@@ -122,4 +130,12 @@ FlowDataRemove(int64 run_id, const char *key)
 	Datum		args[2] = {Int64GetDatum(run_id), CStringGetTextDatum(key)};
 
 	FlowStatementExecute(&data_remove, args, NULL);
+}
+
+void
+FlowDataCopy(int64 from_run, int64 to_run)
+{
+	Datum		args[2] = {Int64GetDatum(from_run), Int64GetDatum(to_run)};
+
+	FlowStatementExecute(&data_copy, args, NULL);
 }

@@ -30,4 +30,7 @@ extern bool FlowDataLoad(int64 run_id, const char *key, Datum *value);
 extern void FlowDataSave(int64 run_id, const char *key, Datum value);
 extern void FlowDataRemove(int64 run_id, const char *key);
 
+/* Copies the data of a run to another. */
+extern void FlowDataCopy(int64 from_run, int64 to_run);
+
 #endif							/* FLOW_CAT_EVENT_H */

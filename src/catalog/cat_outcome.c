@@ -18,14 +18,14 @@
 #include "catalog/cat_outcome.h"
 
 /* Columns of flow_internal.outcome and flow_internal.attempt */
-#define OUTCOME_COLUMNS	11
+#define OUTCOME_COLUMNS	13
 #define ATTEMPT_COLUMNS	12
 
 static FlowTable outcomes = {.name = "outcome",.columns = OUTCOME_COLUMNS};
 static FlowTable attempts = {.name = "attempt",.columns = ATTEMPT_COLUMNS};
 
 static FlowStatement list_of = {
-	.sql = "SELECT run_id, step_no, item_no, status, attempt FROM flow_internal.outcome"
+	.sql = "SELECT run_id, step_no, item_no, status, attempt, emits FROM flow_internal.outcome"
 	" WHERE run_id = ANY ($1)",
 	.expect = SPI_OK_SELECT,
 	.nargs = 1,
@@ -40,14 +40,44 @@ static FlowStatement output = {
 	.argtypes = {INT8OID, INT4OID}
 };
 
+static FlowStatement emits = {
+	.sql = "SELECT emits FROM flow_internal.outcome"
+	" WHERE run_id = $1 AND step_no = $2 AND item_no = 0",
+	.expect = SPI_OK_SELECT,
+	.nargs = 2,
+	.argtypes = {INT8OID, INT4OID}
+};
+
+static FlowStatement error = {
+	.sql = "SELECT error FROM flow_internal.outcome"
+	" WHERE run_id = $1 AND step_no = $2 AND item_no = 0",
+	.expect = SPI_OK_SELECT,
+	.nargs = 2,
+	.argtypes = {INT8OID, INT4OID}
+};
+
+static FlowStatement copy = {
+	.sql = "INSERT INTO flow_internal.outcome (run_id, step_no, item_no, status, attempt,"
+	" started_at, finished_at, worker, output, error, reason, handled, emits)"
+	" SELECT $2, step_no, item_no, status, attempt, started_at, finished_at, worker,"
+	" output, error, reason, handled, emits FROM flow_internal.outcome"
+	" WHERE run_id = $1 AND step_no = ANY ($3)",
+	.expect = SPI_OK_INSERT,
+	.nargs = 3,
+	.argtypes = {INT8OID, INT8OID, INT4ARRAYOID}
+};
+
 static FlowStatement forget = {
-	.sql = "DELETE FROM flow_internal.outcome WHERE run_id = $1 AND status <> 'completed'",
+	.sql = "DELETE FROM flow_internal.outcome WHERE run_id = $1 AND step_no = ANY ($2)",
 	.expect = SPI_OK_DELETE,
-	.nargs = 1,
-	.argtypes = {INT8OID}
+	.nargs = 2,
+	.argtypes = {INT8OID, INT4ARRAYOID}
 };
 
 static void write_outcome(const FlowOutcomeRow *row, Datum *values, bool *nulls);
+static bool read_value(FlowStatement *statement, int64 run_id, int32 step_no,
+					   Datum *value, bool *isnull);
+static Datum step_array(const int *steps, int n);
 static void write_attempt(const FlowAttemptRow *row, Datum *values, bool *nulls);
 
 void
@@ -79,6 +109,9 @@ write_outcome(const FlowOutcomeRow *row, Datum *values, bool *nulls)
 	values[9] = row->error;
 	nulls[9] = !row->has_error;
 	values[10] = FlowTextOrNull(row->reason, &nulls[10]);
+	values[11] = BoolGetDatum(row->handled);
+	values[12] = row->emits;
+	nulls[12] = !row->has_emits;
 }
 
 void
@@ -127,12 +160,15 @@ FlowOutcomeListOf(const int64 *run_ids, int n)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
 		FlowOutcomeRow *row = palloc0(sizeof(FlowOutcomeRow));
+		bool		isnull;
 
 		row->key.run_id = FlowRowInt64(tuple, 1);
 		row->key.step_no = FlowRowInt32(tuple, 2);
 		row->key.item_no = FlowRowInt32(tuple, 3);
 		row->status = FlowStepStatusParse(FlowRowText(tuple, 4));
 		row->attempt = FlowRowInt32(tuple, 5);
+		row->emits = FlowRowDatum(tuple, 6, &isnull);
+		row->has_emits = !isnull;
 		result = lappend(result, row);
 	}
 	SPI_freetuptable(SPI_tuptable);
@@ -142,8 +178,15 @@ FlowOutcomeListOf(const int64 *run_ids, int n)
 bool
 FlowOutcomeOutput(int64 run_id, int32 step_no, Datum *value, bool *isnull)
 {
+	return read_value(&output, run_id, step_no, value, isnull);
+}
+
+static bool
+read_value(FlowStatement *statement, int64 run_id, int32 step_no,
+		   Datum *value, bool *isnull)
+{
 	Datum		args[2] = {Int64GetDatum(run_id), Int32GetDatum(step_no)};
-	bool		found = FlowStatementRead(&output, args, NULL) == 1;
+	bool		found = FlowStatementRead(statement, args, NULL) == 1;
 
 	*isnull = true;
 	if (found)
@@ -152,10 +195,46 @@ FlowOutcomeOutput(int64 run_id, int32 step_no, Datum *value, bool *isnull)
 	return found;
 }
 
-void
-FlowOutcomeForget(int64 run_id)
+bool
+FlowOutcomeEmits(int64 run_id, int32 step_no, Datum *value)
 {
-	Datum		args[1] = {Int64GetDatum(run_id)};
+	bool		isnull;
 
+	return read_value(&emits, run_id, step_no, value, &isnull) && !isnull;
+}
+
+bool
+FlowOutcomeError(int64 run_id, int32 step_no, Datum *value)
+{
+	bool		isnull;
+
+	return read_value(&error, run_id, step_no, value, &isnull) && !isnull;
+}
+
+void
+FlowOutcomeCopy(int64 from_run, int64 to_run, const int *steps, int n)
+{
+	Datum		args[3] = {Int64GetDatum(from_run), Int64GetDatum(to_run)};
+
+	args[2] = step_array(steps, n);
+	FlowStatementExecute(&copy, args, NULL);
+}
+
+void
+FlowOutcomeForget(int64 run_id, const int *steps, int n)
+{
+	Datum		args[2] = {Int64GetDatum(run_id)};
+
+	args[1] = step_array(steps, n);
 	FlowStatementExecute(&forget, args, NULL);
+}
+
+static Datum
+step_array(const int *steps, int n)
+{
+	Datum	   *numbers = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		numbers[i] = Int32GetDatum(steps[i]);
+	return FlowArray(INT4OID, numbers, NULL, n);
 }

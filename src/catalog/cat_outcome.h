@@ -27,6 +27,9 @@ typedef struct FlowOutcomeRow
 	bool		has_error;
 	const char *reason;
 	int32		worker;			/* process that ran it; 0: this one */
+	bool		handled;		/* another step takes its failure over */
+	Datum		emits;			/* jsonb, see emission.h */
+	bool		has_emits;
 } FlowOutcomeRow;
 
 typedef struct FlowAttemptRow
@@ -46,7 +49,7 @@ typedef struct FlowAttemptRow
 extern void FlowOutcomeInsert(const FlowOutcomeRow *rows, int n);
 extern void FlowAttemptInsert(const FlowAttemptRow *rows, int n);
 
-/* Ended steps of runs: key, status and attempt; list of FlowOutcomeRow *. */
+/* Ended steps of runs: key, status, attempt, emits; list of FlowOutcomeRow *. */
 extern List *FlowOutcomeListOf(const int64 *run_ids, int n);
 
 /*
@@ -56,7 +59,17 @@ extern List *FlowOutcomeListOf(const int64 *run_ids, int n);
 extern bool FlowOutcomeOutput(int64 run_id, int32 step_no, Datum *output,
 							  bool *isnull);
 
-/* Forgets the ends that flow_retry undoes: all but those of completed steps. */
-extern void FlowOutcomeForget(int64 run_id);
+/*
+ * The events that an ended step has emitted, or its error.  False if there are
+ * none, or it has not ended.
+ */
+extern bool FlowOutcomeEmits(int64 run_id, int32 step_no, Datum *emits);
+extern bool FlowOutcomeError(int64 run_id, int32 step_no, Datum *error);
+
+/* Copies the ends of these steps to another run. */
+extern void FlowOutcomeCopy(int64 from_run, int64 to_run, const int *steps, int n);
+
+/* Forgets the ends of these steps of a run. */
+extern void FlowOutcomeForget(int64 run_id, const int *steps, int n);
 
 #endif							/* FLOW_CAT_OUTCOME_H */

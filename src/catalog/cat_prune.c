@@ -109,9 +109,9 @@ static FlowStatement deletes[] = {
 /* Payloads, wherever they are; $2: the key, too */
 static FlowStatement erases[] = {
 	ERASE("UPDATE", "outcome",
-		  "SET output = NULL, error = r.error" WITHOUT_TEXTS
-		  " WHERE r.run_id = ANY ($1) AND $2 IS NOT NULL"
-		  " AND (r.output IS NOT NULL OR r.error IS NOT NULL)"),
+		  "SET output = NULL, error = r.error" WITHOUT_TEXTS ","
+		  " reason = NULL, emits = NULL"
+		  " WHERE r.run_id = ANY ($1) AND $2 IS NOT NULL"),
 	ERASE("UPDATE", "attempt",
 		  "SET message = '', detail = NULL, hint = NULL, context = NULL"
 		  " WHERE r.run_id = ANY ($1) AND $2 IS NOT NULL"),

@@ -19,7 +19,7 @@
 #include "catalog/cat_run.h"
 
 /* Columns of flow_internal.run */
-#define RUN_TABLE_COLUMNS	27
+#define RUN_TABLE_COLUMNS	28
 
 /* Columns that are read by number */
 enum
@@ -77,7 +77,7 @@ static FlowStatement key_release = {
 
 #define RUN_COLUMNS \
 	"id, workflow_id, definition_id, owner, status, epoch, failing, priority," \
-	" notify, key, started_by, started_at IS NOT NULL, ctid, erased"
+	" notify, key, started_by, started_at IS NOT NULL, ctid, early, erased"
 
 static FlowStatement load = {
 	.sql = "SELECT " RUN_COLUMNS " FROM flow_internal.run WHERE id = $1 AND home = $2",
@@ -121,20 +121,50 @@ static FlowStatement set_status = {
 };
 
 static FlowStatement set_cancelled = {
-	.sql = "UPDATE flow_internal.run SET status = 'cancelled', status_reason = $2,"
-	" epoch = epoch + 1, failing = false, finished_at = pg_catalog.clock_timestamp()"
-	" WHERE id = $1",
+	.sql = "UPDATE flow_internal.run SET status_reason = $2,"
+	" status = CASE WHEN $3 THEN 'cancelled' ELSE 'compensating' END,"
+	" finished_at = CASE WHEN $3 THEN pg_catalog.clock_timestamp() END,"
+	" epoch = epoch + 1, failing = false WHERE id = $1",
 	.expect = SPI_OK_UPDATE,
-	.nargs = 2,
-	.argtypes = {INT8OID, TEXTOID}
+	.nargs = 3,
+	.argtypes = {INT8OID, TEXTOID, BOOLOID}
 };
 
 static FlowStatement set_failing = {
-	.sql = "UPDATE flow_internal.run SET failing = true, error = $2 WHERE id = $1"
+	.sql = "UPDATE flow_internal.run SET failing = true, error = COALESCE(error, $2) WHERE id = $1"
 	" RETURNING ctid",
 	.expect = SPI_OK_UPDATE_RETURNING,
 	.nargs = 2,
 	.argtypes = {INT8OID, JSONBOID}
+};
+
+static FlowStatement set_error = {
+	.sql = "UPDATE flow_internal.run SET error = COALESCE(error, $2) WHERE id = $1"
+	" RETURNING ctid",
+	.expect = SPI_OK_UPDATE_RETURNING,
+	.nargs = 2,
+	.argtypes = {INT8OID, JSONBOID}
+};
+
+static FlowStatement set_early = {
+	.sql = "UPDATE flow_internal.run SET early = true WHERE id = $1 AND NOT early",
+	.expect = SPI_OK_UPDATE,
+	.nargs = 1,
+	.argtypes = {INT8OID}
+};
+
+static FlowStatement request_of = {
+	.sql = "SELECT input, slot FROM flow_internal.run WHERE id = $1",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {INT8OID}
+};
+
+static FlowStatement result_of = {
+	.sql = "SELECT output, error FROM flow_internal.run WHERE id = $1",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {INT8OID}
 };
 
 static FlowStatement set_retried = {
@@ -196,8 +226,9 @@ FlowRunInsert(const FlowRunNew *run)
 	values[22] = values[21];
 	nulls[22] = run->status != FLOW_RUN_RUNNING;
 	nulls[23] = nulls[24] = true;	/* finished_at, origin */
-	values[25] = Int32GetDatum(FLOW_ERASED_NOTHING);
-	nulls[26] = true;			/* erased_at */
+	values[25] = BoolGetDatum(run->early);
+	values[26] = Int32GetDatum(FLOW_ERASED_NOTHING);
+	nulls[27] = true;			/* erased_at */
 	FlowTableInsert(&runs, values, nulls, 1);
 }
 
@@ -358,13 +389,14 @@ FlowRunSetStatus(int64 run_id, FlowRunStatus status, const char *reason)
 }
 
 void
-FlowRunSetCancelled(int64 run_id, const char *reason)
+FlowRunSetCancelled(int64 run_id, bool at_once, const char *reason)
 {
-	Datum		args[2];
-	bool		nulls[2] = {false, reason == NULL};
+	Datum		args[3];
+	bool		nulls[3] = {false, reason == NULL, false};
 
 	args[0] = Int64GetDatum(run_id);
 	args[1] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
+	args[2] = BoolGetDatum(at_once);
 	FlowStatementExecute(&set_cancelled, args, nulls);
 }
 
@@ -375,6 +407,50 @@ FlowRunSetFailing(int64 run_id, Datum error, ItemPointerData *tid)
 
 	FlowStatementExecute(&set_failing, args, NULL);
 	take_tid(tid);
+}
+
+void
+FlowRunSetError(int64 run_id, Datum error, ItemPointerData *tid)
+{
+	Datum		args[2] = {Int64GetDatum(run_id), error};
+
+	FlowStatementExecute(&set_error, args, NULL);
+	take_tid(tid);
+}
+
+void
+FlowRunSetEarly(int64 run_id)
+{
+	Datum		args[1] = {Int64GetDatum(run_id)};
+
+	FlowStatementExecute(&set_early, args, NULL);
+}
+
+void
+FlowRunRequest(int64 run_id, Datum *input, TimestampTz *slot)
+{
+	Datum		args[1] = {Int64GetDatum(run_id)};
+	bool		isnull;
+
+	if (FlowStatementExecute(&request_of, args, NULL) != 1)
+		elog(ERROR, "run " INT64_FORMAT " is gone", run_id);
+	*input = FlowRowDatum(SPI_tuptable->vals[0], 1, &isnull);
+	*slot = DatumGetTimestampTz(FlowRowDatum(SPI_tuptable->vals[0], 2, &isnull));
+	if (isnull)
+		*slot = DT_NOBEGIN;
+	SPI_freetuptable(SPI_tuptable);
+}
+
+void
+FlowRunResult(int64 run_id, NullableDatum *output, NullableDatum *error)
+{
+	Datum		args[1] = {Int64GetDatum(run_id)};
+
+	if (FlowStatementExecute(&result_of, args, NULL) != 1)
+		elog(ERROR, "run " INT64_FORMAT " is gone", run_id);
+	output->value = FlowRowDatum(SPI_tuptable->vals[0], 1, &output->isnull);
+	error->value = FlowRowDatum(SPI_tuptable->vals[0], 2, &error->isnull);
+	SPI_freetuptable(SPI_tuptable);
 }
 
 void
@@ -437,5 +513,6 @@ read_run(HeapTuple row, FlowRunRow *run)
 	run->started_by = FlowRowOid(row, 11);
 	run->started = FlowRowBool(row, 12);
 	FlowRowTid(row, 13, &run->tid);
-	run->erased = FlowRowInt32(row, 14);
+	run->early = FlowRowBool(row, 14);
+	run->erased = FlowRowInt32(row, 15);
 }

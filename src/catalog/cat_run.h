@@ -31,6 +31,7 @@ typedef struct FlowRunNew
 	const char *started_by_name;
 	const char *started_by_app;
 	TimestampTz created_at;
+	bool		early;			/* steps have ended before their turn */
 } FlowRunNew;
 
 /* What a run has lost: values of flow_internal.run.erased */
@@ -59,6 +60,7 @@ typedef struct FlowRunRow
 	char	   *key;
 	Oid			started_by;
 	bool		started;
+	bool		early;			/* steps may have ended before their turn */
 	FlowErased	erased;
 	ItemPointerData tid;		/* valid while we hold the lock, until the row
 								 * is changed */
@@ -102,6 +104,11 @@ extern void FlowRunKeyRelease(int32 workflow_id, const char *key, int64 run_id);
 /* Reads a run of our home without locking it.  False if there is none. */
 extern bool FlowRunLoad(int64 run_id, FlowRunRow *row);
 
+/* What a run was started with (slot DT_NOBEGIN: none), and what came of it. */
+extern void FlowRunRequest(int64 run_id, Datum *input, TimestampTz *slot);
+extern void FlowRunResult(int64 run_id, NullableDatum *output,
+						  NullableDatum *error);
+
 /* True if flow_await may return: finished, as of the latest snapshot. */
 extern bool FlowRunIsOver(int64 run_id);
 
@@ -123,8 +130,12 @@ extern FlowHold FlowRunHold(int64 run_id, FlowRunStatus *status, int32 *epoch);
 extern void FlowRunEndAll(const FlowRunEnd *ends, int n);
 extern void FlowRunSetStatus(int64 run_id, FlowRunStatus status,
 							 const char *reason);
-extern void FlowRunSetCancelled(int64 run_id, const char *reason);
+
+/* Cancelled, or to be so when the steps that always run have ended. */
+extern void FlowRunSetCancelled(int64 run_id, bool at_once, const char *reason);
 extern void FlowRunSetFailing(int64 run_id, Datum error, ItemPointerData *tid);
+extern void FlowRunSetError(int64 run_id, Datum error, ItemPointerData *tid);
+extern void FlowRunSetEarly(int64 run_id);
 extern void FlowRunSetRetried(int64 run_id);
 extern void FlowRunSetStarted(int64 run_id, ItemPointerData *tid);
 

@@ -48,7 +48,7 @@ static FlowStatement claim = {
 	.sql = "SELECT t.run_id, t.step_no, t.item_no, t.tid, t.attempt, t.attempt_base,"
 	" r.definition_id, r.workflow_id, r.epoch, r.status, r.failing, r.priority,"
 	" r.notify, r.key, COALESCE(r.slot, r.created_at), r.input,"
-	" t.ended, t.started_at, t.finished_at, t.worker, t.output, t.asked"
+	" t.ended, t.started_at, t.finished_at, t.worker, t.output, t.asked, r.early"
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
 	" AS k(run_id, step_no, item_no),"
 	" LATERAL (SELECT t.*, t.ctid AS tid FROM flow_internal.task t WHERE t.run_id = k.run_id"
@@ -125,11 +125,20 @@ static FlowStatement insert_missing = {
 
 static FlowStatement put_to_sleep = {
 	.sql = "UPDATE flow_internal.task SET status = $4, attempt = $5, due_at = $6,"
-	" ready_at = pg_catalog.now()"
+	" attempt_base = $7, ready_at = pg_catalog.now()"
 	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3",
 	.expect = SPI_OK_UPDATE,
-	.nargs = 6,
-	.argtypes = {INT8OID, INT4OID, INT4OID, TEXTOID, INT4OID, TIMESTAMPTZOID}
+	.nargs = 7,
+	.argtypes = {INT8OID, INT4OID, INT4OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT4OID}
+};
+
+static FlowStatement delete_free = {
+	.sql = "DELETE FROM flow_internal.task WHERE (run_id, step_no, item_no) IN ("
+	"SELECT t.run_id, t.step_no, t.item_no FROM flow_internal.task t"
+	" WHERE t.run_id = $1 AND t.step_no = $2 AND t.item_no = $3 FOR UPDATE SKIP LOCKED)",
+	.expect = SPI_OK_DELETE,
+	.nargs = 3,
+	.argtypes = {INT8OID, INT4OID, INT4OID}
 };
 
 static FlowStatement delete = {
@@ -279,7 +288,8 @@ FlowTaskSleep(const FlowTaskNew *rows, int n)
 	for (int i = 0; i < n; i++)
 	{
 		const FlowTaskNew *row = &rows[i];
-		Datum		args[6];
+		Datum		args[7];
+		bool		nulls[7] = {false};
 
 		args[0] = Int64GetDatum(row->key.run_id);
 		args[1] = Int32GetDatum(row->key.step_no);
@@ -287,7 +297,9 @@ FlowTaskSleep(const FlowTaskNew *rows, int n)
 		args[3] = CStringGetTextDatum(FlowStepStatusName(row->status));
 		args[4] = Int32GetDatum(row->attempt);
 		args[5] = TimestampTzGetDatum(row->due_at);
-		FlowStatementExecute(&put_to_sleep, args, NULL);
+		nulls[5] = TIMESTAMP_IS_NOBEGIN(row->due_at);
+		args[6] = Int32GetDatum(row->attempt_base);
+		FlowStatementExecute(&put_to_sleep, args, nulls);
 	}
 }
 
@@ -301,6 +313,17 @@ void
 FlowTaskDelete(const ItemPointerData *tids, int n)
 {
 	execute_by_tid(&delete, tids, n);
+}
+
+void
+FlowTaskDeleteFree(const FlowStepKey *key)
+{
+	Datum		args[3];
+
+	args[0] = Int64GetDatum(key->run_id);
+	args[1] = Int32GetDatum(key->step_no);
+	args[2] = Int32GetDatum(key->item_no);
+	FlowStatementExecute(&delete_free, args, NULL);
 }
 
 static void
@@ -422,6 +445,7 @@ read_claimed(HeapTuple row, FlowTaskRow *task)
 	task->slot = (TimestampTz) FlowRowInt64(row, 15);
 	task->input = FlowRowDatum(row, 16, &isnull);
 	task->ended = FlowRowBool(row, 17);
+	task->early = FlowRowBool(row, 23);
 	if (task->ended)
 		read_end(row, &task->end);
 }

@@ -42,6 +42,8 @@ typedef struct FlowTaskRow
 	int32		epoch;
 	FlowRunStatus run_status;
 	bool		failing;
+	bool		early;			/* steps of the run may have ended before
+								 * their turn */
 	int32		priority;
 	bool		notify;
 	char	   *run_key;
@@ -90,7 +92,10 @@ extern void FlowTaskInsert(const FlowTaskNew *rows, int n);
 /* The same, but a row that is there already stays as it is. */
 extern void FlowTaskInsertMissing(const FlowTaskNew *rows, int n);
 
-/* Puts locked rows to sleep until their due_at, after one more attempt. */
+/*
+ * Puts locked rows to sleep until their due_at, after one more attempt; those
+ * without are ready again.
+ */
 extern void FlowTaskSleep(const FlowTaskNew *rows, int n);
 
 /* Holds back rows that this transaction has locked, until released. */
@@ -113,6 +118,9 @@ extern void FlowTaskSetEnded(FlowHeldRow *row, const FlowTaskEnd *end);
 /* Locks the tasks of a run that nobody else has locked: list of FlowTaskRow *,
  * of which only key, tid, attempt and ended are set. */
 extern List *FlowTaskLockOf(int64 run_id);
+
+/* Deletes one task of a run, unless somebody has locked it. */
+extern void FlowTaskDeleteFree(const FlowStepKey *key);
 
 /* All tasks of a run, locked or not: list of FlowTaskRow *, as above. */
 extern List *FlowTaskListOf(int64 run_id);

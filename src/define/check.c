@@ -18,6 +18,7 @@
 #include "utils/varlena.h"
 
 #include "define/check.h"
+#include "define/events.h"
 #include "define/graph.h"
 #include "define/options.h"
 #include "error.h"
@@ -53,6 +54,8 @@ FlowCheckSpec(const FlowSpec *spec, FlowProblems *problems)
 		check_step_name(&check, i);
 	index_names(&check);
 	check_dependencies(&check);
+	for (int i = 0; i < spec->n_steps; i++)
+		FlowEventsCheckEmits(&check, i);
 	for (int i = 0; i < spec->n_steps; i++)
 		FlowOptionsCheck(&check, i);
 	check_arguments(&check);
@@ -241,12 +244,7 @@ check_dependency(FlowCheck *check, int i, int d)
 						near ? psprintf("Perhaps you meant \"%s\".", near) : NULL);
 	}
 	else if (colon)
-		FlowCheckReport(FlowCheckAt(check, i, path),
-						ERRCODE_FEATURE_NOT_SUPPORTED,
-						psprintf("step \"%s\" depends on an event, \"%s\", which is not supported yet",
-								 FlowStepLabel(check->spec, i), name),
-						NULL,
-						psprintf("Depend on the step itself: \"%s\".", plain));
+		FlowEventsCheckDependency(FlowCheckAt(check, i, path), i, found, colon + 1);
 	return found;
 }
 

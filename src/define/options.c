@@ -52,11 +52,18 @@ typedef struct Pairing
 
 static const Pairing pairings[] = {
 	{FLOW_OPT_AFTER, FLOW_OPT_HOOK, false},
+	{FLOW_OPT_NEEDS, FLOW_OPT_AFTER, true},
 	{FLOW_OPT_MAX_PARALLEL, FLOW_OPT_FOR_EACH, true},
 	{FLOW_OPT_ON_ITEM_ERROR, FLOW_OPT_FOR_EACH, true},
 	{FLOW_OPT_LIMIT_KEY, FLOW_OPT_LIMITS, true},
 	{FLOW_OPT_DELAY, FLOW_OPT_UNTIL, false},
 	{FLOW_OPT_SERVER, FLOW_OPT_URL, false},
+};
+
+/* Kinds that this version can execute */
+static const bool is_supported[FLOW_KIND_COUNT] = {
+	[FLOW_KIND_SQL] = true,
+	[FLOW_KIND_CHOICE] = true,
 };
 
 static bool check_applies(FlowCheck *check, int i, FlowOption option);
@@ -241,7 +248,7 @@ FlowOptionsCheckSupported(FlowCheck *check, int i)
 {
 	FlowStepKind kind = check->spec->steps[i].kind;
 
-	if (kind != FLOW_KIND_SQL)
+	if (!is_supported[kind])
 	{
 		FlowCheckReport(FlowCheckAtOption(check, i, FLOW_OPT_KIND),
 						ERRCODE_FEATURE_NOT_SUPPORTED,

@@ -2,27 +2,30 @@
  * parse.c
  *	  Whether the SQL of the steps parses, and whether its names resolve now.
  *
- * Two passes over all steps.  The first is the server's grammar, and what no
+ * Two passes over all texts.  The first is the server's grammar, and what no
  * step may contain at its top level.  The second is parse analysis, as the
  * owner and under the search path of the workflow, with the names of each
  * step; what it finds is a warning, since an earlier step may create what is
  * missing.  Nothing is planned or executed.
  *
  * Each pass is one subtransaction as long as all goes well; an error ends it,
- * is noted, and the pass goes on in another one with the next step.  The first
+ * is noted, and the pass goes on in another one with the next text.  The first
  * has no effects, and those of the second are rolled back.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "parser/scansup.h"
 #include "tcop/utility.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -32,31 +35,57 @@
 #include "define/parse.h"
 #include "define/plan.h"
 
+/* One SQL text of a step */
+typedef struct SqlText
+{
+	int			step;
+	FlowOption	option;
+	FlowSqlRole role;
+	bool		expression;		/* else statements */
+	const char *sql;
+	List	   *trees;			/* of RawStmt */
+	bool		parsed;			/* trees is the SQL */
+} SqlText;
+
 typedef struct Pass
 {
 	const FlowSpec *spec;
 	FlowProblems *problems;
 	MemoryContext context;		/* of the parse trees */
-	List	  **trees;			/* by step: of RawStmt */
-	bool	   *parsed;			/* by step: trees is its SQL */
+	SqlText    *texts;
+	int			n_texts;
 	FlowDefinition *definition; /* second pass: for the names */
-	int			next;			/* step to look at; after an error, its */
+	int			next;			/* text to look at; after an error, its */
 } Pass;
 
+/* Options that hold SQL; which of them are expressions */
+static const struct
+{
+	FlowOption	option;
+	FlowSqlRole role;
+	uint32		statements;		/* kinds for which it is no expression */
+}			sql_options[] = {
+	{FLOW_OPT_SQL, FLOW_SQL_STEP, FLOW_KIND_BIT(FLOW_KIND_SQL)},
+	{FLOW_OPT_CONDITION, FLOW_SQL_CONDITION, 0},
+};
+
+static void collect_texts(Pass *pass);
 static void run_pass(Pass *pass, FlowGuardBody body, int level);
-static void parse_steps(void *arg);
-static void analyse_steps(void *arg);
-static void analyse_step(Pass *pass, int i);
+static void parse_texts(void *arg);
+static void analyse_texts(void *arg);
+static void analyse_text(Pass *pass, const SqlText *source);
+static void check_type(const SqlText *source, const Query *query);
 static bool is_query(const RawStmt *raw, bool *creates);
 static void resolve(Pass *pass, const FlowParseScope *scope);
 static bool is_problem_of_text(const ErrorData *error);
 static void report_error(Pass *pass, const ErrorData *error, int level);
 static const char *with_step(const char *name, const char *message);
-static void check_statements(Pass *pass, int i);
+static void check_statements(Pass *pass, const SqlText *source);
+static void check_expression(Pass *pass, const SqlText *source);
+static const char *name_of(const Pass *pass, const SqlText *source);
 static bool fault_of_statement(const Node *statement, FlowProblem *problem);
 static bool fault_of_transaction(const TransactionStmt *statement,
 								 FlowProblem *problem);
-static const char *step_sql(const Pass *pass, int i);
 static int	position_of(const char *sql, int location);
 
 void
@@ -68,25 +97,55 @@ FlowParseCheck(const FlowSpec *spec, const FlowParseScope *scope,
 
 	pass.context = AllocSetContextCreate(caller, "flow parse",
 										 ALLOCSET_DEFAULT_SIZES);
-	pass.trees = palloc0(sizeof(List *) * Max(spec->n_steps, 1));
-	pass.parsed = palloc0(sizeof(bool) * Max(spec->n_steps, 1));
-	run_pass(&pass, parse_steps, ERROR);
-	for (int i = 0; i < spec->n_steps; i++)
-		check_statements(&pass, i);
+	collect_texts(&pass);
+	run_pass(&pass, parse_texts, ERROR);
+	for (int i = 0; i < pass.n_texts; i++)
+	{
+		if (pass.texts[i].expression)
+			check_expression(&pass, &pass.texts[i]);
+		else
+			check_statements(&pass, &pass.texts[i]);
+	}
 	if (scope != NULL && problems->n_errors == 0)
 		resolve(&pass, scope);
 	MemoryContextDelete(pass.context);
+}
+
+/* What a step of another kind has under such a name is not SQL, or not run yet. */
+static void
+collect_texts(Pass *pass)
+{
+	const FlowSpec *spec = pass->spec;
+
+	pass->texts = palloc0(sizeof(SqlText) * (spec->n_steps + 1) * lengthof(sql_options));
+	for (int i = 0; i < spec->n_steps; i++)
+		for (int o = 0; o < lengthof(sql_options); o++)
+		{
+			FlowOption	option = sql_options[o].option;
+			uint32		kind = FLOW_KIND_BIT(spec->steps[i].kind);
+			SqlText    *source = &pass->texts[pass->n_texts];
+
+			source->sql = FlowStepText(&spec->steps[i], option);
+			if (source->sql == NULL || !(FlowOptionFields[option].applies & kind) ||
+				spec->steps[i].kind == FLOW_KIND_COMMAND)
+				continue;
+			source->step = i;
+			source->option = option;
+			source->role = sql_options[o].role;
+			source->expression = (sql_options[o].statements & kind) == 0;
+			pass->n_texts++;
+		}
 }
 
 static void
 run_pass(Pass *pass, FlowGuardBody body, int level)
 {
 	pass->next = 0;
-	while (pass->next < pass->spec->n_steps)
+	while (pass->next < pass->n_texts)
 	{
 		ErrorData  *error = FlowGuardRun(FLOW_GUARD_SUBTRANSACTION, body, pass);
 
-		if (error == NULL || pass->next >= pass->spec->n_steps)
+		if (error == NULL || pass->next >= pass->n_texts)
 			continue;
 		if (!is_problem_of_text(error))
 			ReThrowError(error);
@@ -96,20 +155,19 @@ run_pass(Pass *pass, FlowGuardBody body, int level)
 }
 
 static void
-parse_steps(void *arg)
+parse_texts(void *arg)
 {
 	Pass	   *pass = arg;
 	MemoryContext caller = MemoryContextSwitchTo(pass->context);
 
-	for (; pass->next < pass->spec->n_steps; pass->next++)
+	for (; pass->next < pass->n_texts; pass->next++)
 	{
-		const char *sql = step_sql(pass, pass->next);
+		SqlText    *source = &pass->texts[pass->next];
 
 		CHECK_FOR_INTERRUPTS();
-		if (sql == NULL)
-			continue;
-		pass->trees[pass->next] = raw_parser(sql, RAW_PARSE_DEFAULT);
-		pass->parsed[pass->next] = true;
+		source->trees = raw_parser(source->sql, source->expression
+								   ? RAW_PARSE_PLPGSQL_EXPR : RAW_PARSE_DEFAULT);
+		source->parsed = true;
 	}
 	MemoryContextSwitchTo(caller);
 }
@@ -137,14 +195,14 @@ resolve(Pass *pass, const FlowParseScope *scope)
 						   SECURITY_RESTRICTED_OPERATION);
 	(void) set_config_option("search_path", path, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
-	run_pass(pass, analyse_steps, WARNING);
+	run_pass(pass, analyse_texts, WARNING);
 	AtEOXact_GUC(false, nest);
 	SetUserIdAndSecContext(user, sec_context);
 }
 
 /* Ends in an error even if all is well, so that it is rolled back. */
 static void
-analyse_steps(void *arg)
+analyse_texts(void *arg)
 {
 	Pass	   *pass = arg;
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
@@ -153,10 +211,10 @@ analyse_steps(void *arg)
 	MemoryContext caller = MemoryContextSwitchTo(scratch);
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	for (; pass->next < pass->spec->n_steps; pass->next++)
+	for (; pass->next < pass->n_texts; pass->next++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		analyse_step(pass, pass->next);
+		analyse_text(pass, &pass->texts[pass->next]);
 		MemoryContextReset(scratch);
 	}
 	PopActiveSnapshot();
@@ -167,23 +225,39 @@ analyse_steps(void *arg)
 
 /* What follows a utility statement may depend on it, and is left alone. */
 static void
-analyse_step(Pass *pass, int i)
+analyse_text(Pass *pass, const SqlText *source)
 {
 	ListCell   *lc;
 
-	foreach(lc, pass->trees[i])
+	foreach(lc, source->trees)
 	{
 		RawStmt    *raw = lfirst(lc);
 		bool		creates = false;
+		Query	   *query;
 
 		if (!is_query(raw, &creates))
 			return;
-		(void) parse_analyze_withcb(raw, step_sql(pass, i),
-									FlowNamesParserSetup,
-									&pass->definition->steps[i], NULL);
+		query = parse_analyze_withcb(raw, source->sql, FlowNamesParserSetup,
+									 &pass->definition->steps[source->step], NULL);
+		if (source->expression)
+			check_type(source, query);
 		if (creates)
 			return;
 	}
+}
+
+static void
+check_type(const SqlText *source, const Query *query)
+{
+	TargetEntry *entry = linitial_node(TargetEntry, query->targetList);
+	Oid			type = exprType((Node *) entry->expr);
+
+	if (source->role == FLOW_SQL_CONDITION && type != BOOLOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("a condition must be of type boolean, not %s",
+						format_type_be(type)),
+				 errhint("Compare the value with something, or cast it.")));
 }
 
 static bool
@@ -227,19 +301,26 @@ is_problem_of_text(const ErrorData *error)
 static void
 report_error(Pass *pass, const ErrorData *error, int level)
 {
-	const char *name = FlowStepText(&pass->spec->steps[pass->next],
-									FLOW_OPT_NAME);
-	FlowProblem problem = {level, error->sqlerrcode, name};
+	const SqlText *source = &pass->texts[pass->next];
+	FlowProblem problem = {level, error->sqlerrcode, name_of(pass, source)};
 
-	problem.path = psprintf("steps[%d].sql", pass->next);
-	problem.message = with_step(name ? name : "", error->message);
+	problem.path = FlowOptionPath(source->step, source->option);
+	problem.message = with_step(name_of(pass, source), error->message);
 	problem.detail = error->detail;
 	problem.hint = error->hint;
-	problem.sql = step_sql(pass, pass->next);
+	problem.sql = source->sql;
 	/* an outer query's error context may have taken it for its own */
 	problem.position = error->cursorpos > 0 ? error->cursorpos :
 		error->internalpos;
 	FlowProblemReport(pass->problems, &problem);
+}
+
+static const char *
+name_of(const Pass *pass, const SqlText *source)
+{
+	const char *name = FlowStepText(&pass->spec->steps[source->step], FLOW_OPT_NAME);
+
+	return name ? name : "";
 }
 
 /* The errors of names.c speak of the step already. */
@@ -254,36 +335,55 @@ with_step(const char *name, const char *message)
 }
 
 static void
-check_statements(Pass *pass, int i)
+check_statements(Pass *pass, const SqlText *source)
 {
-	const char *name = FlowStepText(&pass->spec->steps[i], FLOW_OPT_NAME);
-	const char *sql = step_sql(pass, i);
 	ListCell   *lc;
 
-	if (pass->parsed[i] && pass->trees[i] == NIL)
+	if (source->parsed && source->trees == NIL)
 	{
-		FlowProblem problem = {ERROR, ERRCODE_INVALID_PARAMETER_VALUE, name};
+		FlowProblem problem = {ERROR, ERRCODE_INVALID_PARAMETER_VALUE, name_of(pass, source)};
 
-		problem.path = psprintf("steps[%d].sql", i);
+		problem.path = FlowOptionPath(source->step, source->option);
 		problem.message = psprintf("the SQL of step \"%s\" is empty",
-								   name ? name : "");
+								   name_of(pass, source));
 		problem.hint = "A step that does nothing is SELECT 1, with result => 'none'.";
 		FlowProblemReport(pass->problems, &problem);
 	}
-	foreach(lc, pass->trees[i])
+	foreach(lc, source->trees)
 	{
 		const RawStmt *raw = lfirst(lc);
-		FlowProblem problem = {ERROR, ERRCODE_FEATURE_NOT_SUPPORTED, name};
+		FlowProblem problem = {ERROR, ERRCODE_FEATURE_NOT_SUPPORTED, name_of(pass, source)};
 
 		if (!fault_of_statement(raw->stmt, &problem))
 			continue;
-		problem.path = psprintf("steps[%d].sql", i);
-		problem.message = psprintf("step \"%s\" contains %s", name ? name : "",
+		problem.path = FlowOptionPath(source->step, source->option);
+		problem.message = psprintf("step \"%s\" contains %s", name_of(pass, source),
 								   problem.message);
-		problem.sql = sql;
-		problem.position = position_of(sql, raw->stmt_location);
+		problem.sql = source->sql;
+		problem.position = position_of(source->sql, raw->stmt_location);
 		FlowProblemReport(pass->problems, &problem);
 	}
+}
+
+/* The grammar of expressions is that of PL/pgSQL's, which allows several. */
+static void
+check_expression(Pass *pass, const SqlText *source)
+{
+	FlowProblem problem = {ERROR, ERRCODE_SYNTAX_ERROR, name_of(pass, source)};
+	const SelectStmt *select;
+
+	if (!source->parsed)
+		return;
+	select = (const SelectStmt *) linitial_node(RawStmt, source->trees)->stmt;
+	if (list_length(select->targetList) == 1)
+		return;
+	problem.path = FlowOptionPath(source->step, source->option);
+	problem.message = psprintf("\"%s\" of step \"%s\" is not one expression",
+							   FlowOptionFields[source->option].name,
+							   name_of(pass, source));
+	problem.detail = "Expected one SQL expression, such as input->>'kind' = 'large'.";
+	problem.sql = source->sql;
+	FlowProblemReport(pass->problems, &problem);
 }
 
 /* Fills in what is wrong with it, the message being its name. */
@@ -327,15 +427,6 @@ fault_of_transaction(const TransactionStmt *statement, FlowProblem *problem)
 			break;
 	}
 	return true;
-}
-
-/* Only steps of kind sql hold statements. */
-static const char *
-step_sql(const Pass *pass, int i)
-{
-	if (pass->spec->steps[i].kind != FLOW_KIND_SQL)
-		return NULL;
-	return FlowStepText(&pass->spec->steps[i], FLOW_OPT_SQL);
 }
 
 /* From a byte offset to characters from 1, past leading white space. */

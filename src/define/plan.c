@@ -36,13 +36,19 @@ static uint32 plans_generation;
 static void forget_old_plans(void);
 static FlowDefinition *load(int32 definition_id);
 static void compile_step(FlowStepDef *step, const FlowStepSpec *spec);
+static void compile_sql(FlowStepDef *step, const FlowStepSpec *spec);
+static int	choice_of(const FlowStepSpec *spec, FlowOption option);
+static void compile_emits(FlowStepDef *step, const FlowValue *emits);
 static void compile_retry(FlowRetryPolicy *retry, const FlowStepSpec *spec);
 static char (*compile_codes(const FlowValue *codes, bool *has, int *n))[6];
 static int64 interval_usec(const FlowValue *value);
 static int	compare_names(const void *a, const void *b, void *arg);
-static void compile_graph(FlowDefinition *definition, const FlowSpec *spec);
-static FlowEdge *collect_edges(FlowDefinition *definition, const FlowSpec *spec,
-							   int *n_edges);
+static void compile_graph(FlowDefinition *definition);
+static void compile_after(FlowStepDef *step, const FlowValue *after);
+static FlowDependency compile_dependency(FlowDefinition *definition,
+										 const char *text);
+static int	add_event(FlowStepDef *step, const char *name);
+static FlowEdge *collect_edges(FlowDefinition *definition, int *n_edges);
 static void compile_neighbours(FlowDefinition *definition,
 							   const FlowGraph *graph);
 
@@ -128,6 +134,7 @@ FlowPlanCompile(const FlowSpec *spec, const char *search_path,
 
 	definition->context = context;
 	definition->search_path = pstrdup(search_path);
+	definition->resume_after = interval_usec(&spec->values[FLOW_ARG_RESUME_AFTER]);
 	definition->n_steps = spec->n_steps;
 	definition->steps = palloc0(sizeof(FlowStepDef) * Max(spec->n_steps, 1));
 	definition->by_name = palloc(sizeof(int) * Max(spec->n_steps, 1));
@@ -142,7 +149,10 @@ FlowPlanCompile(const FlowSpec *spec, const char *search_path,
 	}
 	qsort_arg(definition->by_name, spec->n_steps, sizeof(int), compare_names,
 			  definition);
-	compile_graph(definition, spec);
+	for (int i = 0; i < spec->n_steps; i++)
+		compile_after(&definition->steps[i],
+					  &spec->steps[i].values[FLOW_OPT_AFTER]);
+	compile_graph(definition);
 	MemoryContextSwitchTo(caller);
 	return definition;
 }
@@ -151,13 +161,16 @@ static void
 compile_step(FlowStepDef *step, const FlowStepSpec *spec)
 {
 	const FlowValue *values = spec->values;
-	const char *sql = FlowStepText(spec, FLOW_OPT_SQL);
-	const char *result = FlowStepText(spec, FLOW_OPT_RESULT);
 	const char *isolation = FlowStepText(spec, FLOW_OPT_ISOLATION);
 
 	step->name = pstrdup(FlowStepText(spec, FLOW_OPT_NAME));
 	step->kind = spec->kind;
-	step->sql = sql ? pstrdup(sql) : NULL;
+	compile_sql(step, spec);
+	compile_emits(step, &values[FLOW_OPT_EMITS]);
+	step->needs = choice_of(spec, FLOW_OPT_NEEDS);
+	step->on_error = choice_of(spec, FLOW_OPT_ON_ERROR);
+	if (step->needs == FLOW_NEEDS_FIRST)
+		step->definition->has_first = true;
 	step->timeout = interval_usec(&values[FLOW_OPT_TIMEOUT]);
 	step->priority = values[FLOW_OPT_PRIORITY].u.integer;
 	step->isolation = strcmp(isolation, "serializable") == 0 ? XACT_SERIALIZABLE :
@@ -165,9 +178,51 @@ compile_step(FlowStepDef *step, const FlowStepSpec *spec)
 		XACT_READ_COMMITTED;
 	step->batch = values[FLOW_OPT_BATCH].u.truth &&
 		step->isolation == XACT_READ_COMMITTED;
-	step->result = strcmp(result, "rows") == 0 ? FLOW_RESULT_ROWS :
-		strcmp(result, "none") == 0 ? FLOW_RESULT_NONE : FLOW_RESULT_ROW;
 	compile_retry(&step->retry, spec);
+}
+
+static void
+compile_sql(FlowStepDef *step, const FlowStepSpec *spec)
+{
+	const char *sql = FlowStepText(spec, FLOW_OPT_SQL);
+	const char *condition = FlowStepText(spec, FLOW_OPT_CONDITION);
+	FlowSqlText *source = &step->sql[FLOW_SQL_STEP];
+
+	source->text = sql ? pstrdup(sql) : NULL;
+	source->expression = step->kind == FLOW_KIND_CHOICE;
+	source->result = source->expression ? FLOW_RESULT_VALUE :
+		choice_of(spec, FLOW_OPT_RESULT);
+	source = &step->sql[FLOW_SQL_CONDITION];
+	source->text = condition ? pstrdup(condition) : NULL;
+	source->expression = true;
+	source->result = FLOW_RESULT_VALUE;
+}
+
+/* The place of the value among its choices, which is that of its enum. */
+static int
+choice_of(const FlowStepSpec *spec, FlowOption option)
+{
+	const char *const *choices = FlowOptionFields[option].choices;
+	const char *given = FlowStepText(spec, option);
+
+	for (int c = 0; choices[c] != NULL; c++)
+		if (strcmp(choices[c], given) == 0)
+			return c;
+	return 0;
+}
+
+static void
+compile_emits(FlowStepDef *step, const FlowValue *emits)
+{
+	step->has_emits = emits->isset;
+	step->n_emits = emits->isset ? emits->u.texts.n : 0;
+	step->emits = palloc(sizeof(char *) * Max(step->n_emits, 1));
+	for (int i = 0; i < step->n_emits; i++)
+		step->emits[i] = pstrdup(emits->u.texts.items[i]);
+	step->n_events = FLOW_EVENT_OWN;
+	step->events = palloc(sizeof(char *) * FLOW_EVENT_MAX);
+	for (int no = 0; no < FLOW_EVENT_OWN; no++)
+		step->events[no] = FlowEventName(no);
 }
 
 static void
@@ -221,12 +276,79 @@ compare_names(const void *a, const void *b, void *arg)
 				  definition->steps[*(const int *) b - 1].name);
 }
 
+static void
+compile_after(FlowStepDef *step, const FlowValue *after)
+{
+	step->n_after = after->isset ? after->u.texts.n : 0;
+	step->after = palloc(sizeof(FlowDependency) * Max(step->n_after, 1));
+	for (int d = 0; d < step->n_after; d++)
+		step->after[d] = compile_dependency(step->definition,
+											after->u.texts.items[d]);
+}
+
+/* "a" or "a:event" */
+static FlowDependency
+compile_dependency(FlowDefinition *definition, const char *text)
+{
+	const char *colon = strchr(text, ':');
+	char	   *name = colon ? pnstrdup(text, colon - text) : pstrdup(text);
+	FlowStepDef *from = FlowPlanFindStep(definition, name);
+	FlowDependency dependency;
+
+	if (from == NULL)
+		elog(ERROR, "step \"%s\" does not exist", name);
+	dependency.step = from->no;
+	dependency.event = colon ? add_event(from, colon + 1) : FLOW_EVENT_NONE;
+	if (dependency.event == FLOW_EVENT_FAILED ||
+		dependency.event == FLOW_EVENT_REJECTED ||
+		dependency.event == FLOW_EVENT_TIMEOUT)
+		from->handles |= FLOW_EVENT_BIT(dependency.event);
+	return dependency;
+}
+
+static int
+add_event(FlowStepDef *step, const char *name)
+{
+	int			no = FlowPlanFindEvent(step, name);
+
+	if (no != FLOW_EVENT_NONE)
+		return no;
+	if (step->n_events == FLOW_EVENT_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many events of step \"%s\" are depended on", step->name),
+				 errdetail("Of its own events at most %d can be.",
+						   FLOW_EVENT_MAX - FLOW_EVENT_OWN),
+				 errhint("Let it emit one event, and use \"condition\" for what follows from its output.")));
+	step->events[step->n_events] = pstrdup(name);
+	return step->n_events++;
+}
+
+const char *
+FlowEventName(int no)
+{
+	static const char *const names[FLOW_EVENT_OWN] = {
+		"completed", "failed", "approved", "rejected", "timeout"
+	};
+
+	return no >= 0 && no < FLOW_EVENT_OWN ? names[no] : NULL;
+}
+
+int
+FlowPlanFindEvent(const FlowStepDef *step, const char *name)
+{
+	for (int no = 0; no < step->n_events; no++)
+		if (strcmp(step->events[no], name) == 0)
+			return no;
+	return FLOW_EVENT_NONE;
+}
+
 /* Fills in who depends on whom, in both directions, and who on nobody. */
 static void
-compile_graph(FlowDefinition *definition, const FlowSpec *spec)
+compile_graph(FlowDefinition *definition)
 {
 	int			n_edges;
-	FlowEdge   *edges = collect_edges(definition, spec, &n_edges);
+	FlowEdge   *edges = collect_edges(definition, &n_edges);
 	FlowGraph  *graph = FlowGraphCreate(definition->n_steps, edges, n_edges);
 
 	compile_neighbours(definition, graph);
@@ -237,28 +359,22 @@ compile_graph(FlowDefinition *definition, const FlowSpec *spec)
 }
 
 static FlowEdge *
-collect_edges(FlowDefinition *definition, const FlowSpec *spec, int *n_edges)
+collect_edges(FlowDefinition *definition, int *n_edges)
 {
 	FlowEdge   *edges;
 	int			n = 0;
 
-	for (int i = 0; i < spec->n_steps; i++)
-		n += spec->steps[i].values[FLOW_OPT_AFTER].u.texts.n;
+	for (int i = 0; i < definition->n_steps; i++)
+		n += definition->steps[i].n_after;
 	edges = palloc(sizeof(FlowEdge) * Max(n, 1));
 	*n_edges = 0;
-	for (int i = 0; i < spec->n_steps; i++)
+	for (int i = 0; i < definition->n_steps; i++)
 	{
-		const FlowValue *after = &spec->steps[i].values[FLOW_OPT_AFTER];
+		const FlowStepDef *step = &definition->steps[i];
 
-		for (int d = 0; d < after->u.texts.n; d++)
+		for (int d = 0; d < step->n_after; d++)
 		{
-			FlowStepDef *from = FlowPlanFindStep(definition,
-												 after->u.texts.items[d]);
-
-			if (from == NULL)
-				elog(ERROR, "step \"%s\" does not exist",
-					 after->u.texts.items[d]);
-			edges[*n_edges].from = from->no - 1;
+			edges[*n_edges].from = step->after[d].step - 1;
 			edges[(*n_edges)++].to = i;
 		}
 	}

@@ -28,24 +28,75 @@ typedef struct FlowRetryPolicy
 	char		(*no_retry_on)[6];
 } FlowRetryPolicy;
 
+/*
+ * Events of a step, as numbers: those that every definition knows, and then
+ * those that other steps of the definition depend on.  What nobody depends on
+ * has no number.
+ */
+typedef enum FlowEventNo
+{
+	FLOW_EVENT_COMPLETED,
+	FLOW_EVENT_FAILED,
+	FLOW_EVENT_APPROVED,
+	FLOW_EVENT_REJECTED,
+	FLOW_EVENT_TIMEOUT
+} FlowEventNo;
+
+#define FLOW_EVENT_NONE		(-1)
+#define FLOW_EVENT_OWN		(FLOW_EVENT_TIMEOUT + 1)	/* the first of a step */
+#define FLOW_EVENT_MAX		64	/* they are kept as bits */
+#define FLOW_EVENT_BIT(no)	(UINT64CONST(1) << (no))
+
+/* One entry of "after" */
+typedef struct FlowDependency
+{
+	int			step;			/* number */
+	int			event;			/* of that step; FLOW_EVENT_NONE: its end */
+} FlowDependency;
+
+/* The SQL texts that a step may have */
+typedef enum FlowSqlRole
+{
+	FLOW_SQL_STEP,
+	FLOW_SQL_CONDITION
+} FlowSqlRole;
+
+#define FLOW_SQL_ROLES		(FLOW_SQL_CONDITION + 1)
+
+typedef struct FlowSqlText
+{
+	const char *text;			/* NULL: none */
+	bool		expression;		/* else statements */
+	FlowResultMode result;
+	void	   *program;		/* engine/statement.c: its prepared statements */
+} FlowSqlText;
+
 typedef struct FlowStepDef
 {
 	struct FlowDefinition *definition;
 	int			no;				/* from 1, in the order of the definition */
 	char	   *name;
 	FlowStepKind kind;
-	char	   *sql;
+	FlowSqlText sql[FLOW_SQL_ROLES];
+	FlowNeeds	needs;
+	FlowErrorMode on_error;
+	int			n_after;
+	FlowDependency *after;		/* as given */
 	int			n_deps;
 	int		   *deps;			/* step numbers it depends on, ascending */
 	int			n_dependents;
 	int		   *dependents;		/* step numbers that depend on it, ascending */
+	int			n_events;		/* FLOW_EVENT_OWN and more */
+	const char **events;		/* names by number */
+	uint64		handles;		/* bits of the failures that others wait for */
+	bool		has_emits;		/* declares the events it may emit ... */
+	int			n_emits;
+	char	  **emits;			/* ... as these */
 	FlowRetryPolicy retry;
 	int64		timeout;		/* microseconds, 0: none */
 	int			priority;
-	FlowResultMode result;
 	int			isolation;		/* XACT_READ_COMMITTED or above */
 	bool		batch;			/* may share a transaction with other steps */
-	void	   *program;		/* engine/statement.c: its prepared statements */
 } FlowStepDef;
 
 typedef struct FlowDefinition
@@ -55,6 +106,8 @@ typedef struct FlowDefinition
 	int32		version;
 	char	   *workflow;		/* name */
 	char	   *search_path;	/* under which its steps run */
+	int64		resume_after;	/* microseconds, 0: never by itself */
+	bool		has_first;		/* a join may cancel what it depends on */
 	int			n_steps;
 	FlowStepDef *steps;			/* steps[no - 1] */
 	int			n_roots;
@@ -85,6 +138,12 @@ extern FlowDefinition *FlowPlanLookup(int32 definition_id);
 
 /* The priority of a step in a run: the sum of both. */
 extern int32 FlowPlanPriority(const FlowStepDef *step, int32 run_priority);
+
+/* The name of an event, if it is one that every definition knows, else NULL. */
+extern const char *FlowEventName(int no);
+
+/* The number of an event of the step, or FLOW_EVENT_NONE. */
+extern int	FlowPlanFindEvent(const FlowStepDef *step, const char *name);
 
 /* The step of that name, or NULL. */
 extern FlowStepDef *FlowPlanFindStep(const FlowDefinition *definition,

@@ -24,6 +24,7 @@
 #include "engine/batch.h"
 #include "engine/claim.h"
 #include "engine/context.h"
+#include "engine/emission.h"
 #include "engine/execute.h"
 #include "engine/flush.h"
 #include "engine/isolated.h"
@@ -50,9 +51,10 @@ static void reset_try(FlowBatch *batch);
 static void do_try(void *arg);
 static void run_items(FlowBatch *batch);
 static FlowItem *next_item(FlowBatch *batch, int *next);
-static void note_completed(FlowBatch *batch, FlowItem *item);
+static void note_ended(FlowBatch *batch, FlowItem *item);
 static void offer_dependents(FlowBatch *batch, FlowItem *item);
-static bool becomes_ready(FlowBatch *batch, FlowRunRef *run, FlowStepDef *next);
+static void learn_for(FlowBatch *batch, const FlowItem *item);
+static List *decide_dependents(FlowBatch *batch, const FlowItem *item);
 static bool may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step,
 					   bool hides);
 static bool is_excluded(const FlowPlan *plan, int64 run_id, int step_no);
@@ -147,7 +149,9 @@ attempt(FlowBatch *batch, FlowGuardScope scope, FlowGuardBody body)
 	ErrorData  *error;
 
 	FlowRecorderBegin();
-	error = FlowGuardRun(scope, body, batch);
+	error = scope == FLOW_GUARD_TRANSACTION ?
+		FlowGuardRunNoting(scope, body, FlowExecuteNote, batch) :
+		FlowGuardRun(scope, body, batch);
 	FlowRecorderEnd(error == NULL && batch->n_settled > 0);
 	if (error != NULL)
 	{
@@ -211,7 +215,7 @@ run_items(FlowBatch *batch)
 	while ((item = next_item(batch, &next)) != NULL)
 	{
 		FlowExecuteItem(batch, item);
-		note_completed(batch, item);
+		note_ended(batch, item);
 		if (is_full(batch, item))
 			break;
 		offer_dependents(batch, item);
@@ -243,16 +247,15 @@ next_item(FlowBatch *batch, int *next)
 }
 
 static void
-note_completed(FlowBatch *batch, FlowItem *item)
+note_ended(FlowBatch *batch, FlowItem *item)
 {
 	FlowRunRef *run = item->run;
 
 	if (!item->has_task)
 		batch->items = lappend(batch->items, item);
 	run->items[item->key.step_no] = item;
-	if (run->ended[item->key.step_no] == 0)
-		run->n_ended++;
-	run->ended[item->key.step_no] = FLOW_STEP_COMPLETED;
+	FlowEndsNote(&run->ends, item->key.step_no, item->status,
+				 FlowEmissionMask(item));
 }
 
 /*
@@ -264,18 +267,15 @@ static void
 offer_dependents(FlowBatch *batch, FlowItem *item)
 {
 	FlowRunRef *run = item->run;
-	List	   *ready = NIL;
+	List	   *ready;
 	List	   *offered = NIL;
 	ListCell   *cell;
 	bool		others;
 
-	for (int i = 0; i < item->step->n_dependents; i++)
-	{
-		FlowStepDef *next = &run->definition->steps[item->step->dependents[i] - 1];
-
-		if (becomes_ready(batch, run, next))
-			ready = lappend(ready, next);
-	}
+	if (FlowRunIsWinding(run) || item->step->n_dependents == 0)
+		return;
+	learn_for(batch, item);
+	ready = decide_dependents(batch, item);
 	others = list_length(ready) + list_length(batch->inlined) > 1 ||
 		batch->n_executed < batch->n_claimed;
 	foreach(cell, ready)
@@ -286,15 +286,52 @@ offer_dependents(FlowBatch *batch, FlowItem *item)
 
 /*
  * A join whose other branches ended elsewhere needs a look at the table; a
- * step that has completed stays so, whoever ended it.
+ * step that has ended stays so, whoever ended it.
  */
-static bool
-becomes_ready(FlowBatch *batch, FlowRunRef *run, FlowStepDef *next)
+static void
+learn_for(FlowBatch *batch, const FlowItem *item)
 {
-	if (next->n_deps > 1 && !run->ended_known &&
-		FlowReadyIsOpen(next, run->ended))
-		FlowClaimLearnEnds(batch, run);
-	return FlowReadyIs(next, run->ended) && run->items[next->no] == NULL;
+	FlowRunRef *run = item->run;
+
+	for (int i = 0; i < item->step->n_dependents && !run->ended_known; i++)
+	{
+		const FlowStepDef *next = &run->definition->steps[item->step->dependents[i] - 1];
+
+		if (next->n_deps > 1 && FlowReadyIsOpen(next, &run->ends))
+			FlowClaimLearnEnds(batch, run);
+	}
+}
+
+/*
+ * Steps that may run now that the item has ended; what is skipped becomes an
+ * item that has ended.  Without the lock on the run only what cannot be
+ * decided elsewhere is decided: joins of which this batch has seen the last
+ * branch end, or any join if nobody else has a step of the run.  One that
+ * cancels what is behind it is left to the flush.
+ */
+static List *
+decide_dependents(FlowBatch *batch, const FlowItem *item)
+{
+	FlowRunRef *run = item->run;
+	FlowDefinition *definition = run->definition;
+	int		   *decided = palloc(sizeof(int) * (definition->n_steps + 1));
+	bool		closed = !run->whole || definition->has_first;
+	List	   *ready = NIL;
+	int			n;
+
+	n = FlowReadySpread(definition, &run->ends, &item->key.step_no, 1, closed,
+						decided);
+	for (int i = 0; i < n; i++)
+	{
+		FlowStepDef *step = &definition->steps[decided[i] - 1];
+
+		if (run->ends.status[step->no] == FLOW_STEP_SKIPPED)
+			FlowClaimSkip(batch, run, step);
+		else if (run->items[step->no] == NULL)
+			ready = lappend(ready, step);
+	}
+	pfree(decided);
+	return ready;
 }
 
 static bool

@@ -10,6 +10,7 @@
 
 #include "base/guard.h"
 #include "define/plan.h"
+#include "engine/ready.h"
 #include "flow.h"
 #include "nodes/pg_list.h"
 #include "shmem/queue.h"
@@ -34,6 +35,7 @@ typedef struct FlowRunRef
 	int32		epoch;			/* at the claim */
 	FlowRunStatus status;		/* at the claim; in the flush: as locked */
 	bool		failing;		/* a step has failed for good */
+	bool		early;			/* steps may have ended before their turn */
 	FlowDefinition *definition;
 	int32		workflow_id;
 	Oid			owner;
@@ -45,10 +47,8 @@ typedef struct FlowRunRef
 
 	bool		whole;			/* no step ended before it, nor can outside */
 	bool		ended_known;	/* the table had no end of a step that is not
-								 * in "ended" */
-	uint8	   *ended;			/* by step number: FlowStepStatus of those
-								 * that have ended, else 0 */
-	int			n_ended;
+								 * in "ends" */
+	FlowEnds	ends;			/* of its steps, as this batch sees them */
 	struct FlowItem **items;	/* by step number: those of this batch */
 	Datum	   *outputs;		/* by step number: outputs read so far */
 	uint8	   *outputs_state;	/* 0 not read, 1 value, 2 null */
@@ -58,6 +58,9 @@ typedef struct FlowRunRef
 	bool		locked;
 	ItemPointerData tid;		/* of its row, as locked */
 	bool		settling;		/* its own row in task was among the items */
+	const struct FlowItem *fails;	/* the first to fail the run */
+	const struct FlowItem *isolated;	/* the first to fail its branch */
+	const struct FlowItem *pauses;	/* the first to pause the run */
 } FlowRunRef;
 
 /* One step of the batch, and what became of it */
@@ -86,6 +89,9 @@ typedef struct FlowItem
 	bool		has_output;
 	FlowFailure *failure;
 	const char *reason;
+	List	   *emissions;		/* of FlowEmission, in order */
+	bool		handled;		/* another step takes its failure over */
+	bool		overtaken;		/* it was ended while it ran, or waited to */
 } FlowItem;
 
 /* Why the transaction of a batch was given up, beside a plain error */
@@ -169,6 +175,18 @@ extern FlowBatch *FlowBatchCurrent(void);
 
 /* Finds a run of the batch, or NULL. */
 extern FlowRunRef *FlowBatchFindRun(FlowBatch *batch, int64 run_id);
+
+/*
+ * True if the run is on its way to a bad end: nothing starts but the steps that
+ * always run.
+ */
+extern bool FlowRunIsWinding(const FlowRunRef *run);
+
+/*
+ * True if steps of the run can be ended by others than who runs them, or
+ * before their turn; then it has to be known which have.
+ */
+extern bool FlowRunMayOvertake(const FlowRunRef *run);
 
 /* Gives up the transaction of the batch; no step is to blame. */
 extern void FlowBatchAbandon(FlowBatch *batch, FlowVerdict verdict) pg_attribute_noreturn();

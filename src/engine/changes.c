@@ -88,7 +88,8 @@ note_wakes(FlowChanges *changes)
 	FlowRunEnd *ends = (FlowRunEnd *) changes->ends.rows;
 
 	for (int i = 0; i < changes->sleeps.n; i++)
-		FlowWakeNoteDue(&sleeps[i].key, sleeps[i].due_at);
+		if (!TIMESTAMP_IS_NOBEGIN(sleeps[i].due_at))
+			FlowWakeNoteDue(&sleeps[i].key, sleeps[i].due_at);
 	for (int i = 0; i < changes->ends.n; i++)
 		FlowWakeNoteEnded(ends[i].id);
 	if (changes->events.n > 0)

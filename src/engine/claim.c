@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -18,10 +19,13 @@
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_task.h"
 #include "engine/claim.h"
+#include "engine/control.h"
+#include "engine/emission.h"
 #include "engine/isolated.h"
 #include "shmem/testpoint.h"
 
 static void add_item(FlowBatch *batch, const FlowTaskRow *row);
+static void ask_to_resume(FlowBatch *batch, const FlowTaskRow *row);
 static FlowRunRef *run_of(FlowBatch *batch, const FlowTaskRow *row);
 static FlowRunRef *make_run(const FlowTaskRow *row);
 static void note_whole(FlowRunRef *run);
@@ -55,7 +59,13 @@ FlowClaimKeys(FlowBatch *batch)
 	for (int i = 0; i < n; i++)
 		add_item(batch, &rows[i]);
 	foreach(cell, batch->runs)
-		note_whole(lfirst(cell));
+	{
+		FlowRunRef *run = lfirst(cell);
+
+		note_whole(run);
+		if (FlowRunMayOvertake(run))
+			FlowClaimLearnEnds(batch, run);
+	}
 }
 
 static void
@@ -64,9 +74,12 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	FlowItem   *item;
 	FlowRunRef *run;
 
-	if (batch->plan->failure == NULL &&
-		((row->run_status == FLOW_RUN_PAUSED && !row->ended) ||
-		 row->run_status == FLOW_RUN_HELD))
+	if (row->key.step_no == FLOW_STEP_RUN &&
+		row->key.item_no == FLOW_ITEM_RESUME)
+		ask_to_resume(batch, row);
+	else if (batch->plan->failure == NULL &&
+			 ((row->run_status == FLOW_RUN_PAUSED && !row->ended) ||
+			  row->run_status == FLOW_RUN_HELD))
 		return;					/* resuming it makes the step known again */
 	if (row->run_status == FLOW_RUN_PENDING &&
 		row->key.step_no != FLOW_STEP_RUN)
@@ -87,7 +100,8 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 		run->items[row->key.step_no] = item;
 		if (row->ended)
 			FlowIsolatedRecall(batch, item, &row->end);
-		else if (run->failing || FlowRunStatusIsFinal(run->status))
+		else if (FlowRunStatusIsFinal(run->status) ||
+				 (FlowRunIsWinding(run) && item->step->needs != FLOW_NEEDS_ALWAYS))
 			item->status = FLOW_STEP_CANCELLED;
 		if (item->status == FLOW_STEP_CANCELLED &&
 			memcmp(&item->key, &batch->plan->interrupted, sizeof(FlowStepKey)) == 0)
@@ -112,6 +126,32 @@ FlowClaimInline(FlowRunRef *run, FlowStepDef *step)
 	return item;
 }
 
+void
+FlowClaimSkip(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step)
+{
+	FlowItem   *item = FlowClaimInline(run, step);
+	MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(run));
+
+	item->attempt = 1;
+	item->status = FLOW_STEP_SKIPPED;
+	item->reason = FlowReadyReason(step, &run->ends);
+	batch->items = lappend(batch->items, item);
+	run->items[step->no] = item;
+	MemoryContextSwitchTo(caller);
+}
+
+bool
+FlowRunMayOvertake(const FlowRunRef *run)
+{
+	return run->early || (run->definition->has_first && !run->whole);
+}
+
+bool
+FlowRunIsWinding(const FlowRunRef *run)
+{
+	return run->failing || run->status == FLOW_RUN_COMPENSATING;
+}
+
 FlowRunRef *
 FlowBatchFindRun(FlowBatch *batch, int64 run_id)
 {
@@ -123,6 +163,19 @@ FlowBatchFindRun(FlowBatch *batch, int64 run_id)
 			return run;
 	}
 	return NULL;
+}
+
+/* The flush does it, whatever the run is then. */
+static void
+ask_to_resume(FlowBatch *batch, const FlowTaskRow *row)
+{
+	FlowControl *control = palloc0(sizeof(FlowControl));
+
+	control->verb = FLOW_CONTROL_RESUME;
+	control->run_id = row->key.run_id;
+	control->level = GetCurrentTransactionNestLevel();
+	control->asked_in = row->key;
+	batch->controls = lappend(batch->controls, control);
 }
 
 static FlowRunRef *
@@ -149,6 +202,7 @@ make_run(const FlowTaskRow *row)
 	run->epoch = row->epoch;
 	run->status = row->run_status;
 	run->failing = row->failing;
+	run->early = row->early;
 	run->definition = definition;
 	run->workflow_id = row->workflow_id;
 	run->owner = GetUserId();
@@ -157,7 +211,7 @@ make_run(const FlowTaskRow *row)
 	run->key = row->run_key;
 	run->slot = row->slot;
 	run->input = row->input;
-	run->ended = palloc0(sizeof(uint8) * n);
+	FlowEndsInit(&run->ends, definition);
 	run->items = palloc0(sizeof(FlowItem *) * n);
 	run->outputs = palloc0(sizeof(Datum) * n);
 	run->outputs_state = palloc0(sizeof(uint8) * n);
@@ -177,8 +231,9 @@ note_whole(FlowRunRef *run)
 	for (int i = 0; i < definition->n_roots; i++)
 		if (run->items[definition->roots[i]] != NULL)
 			held++;
-	run->whole = run->status == FLOW_RUN_PENDING ||
-		(held > 0 && held == definition->n_roots);
+	run->whole = !run->early &&
+		(run->status == FLOW_RUN_PENDING ||
+		 (held > 0 && held == definition->n_roots));
 	run->ended_known = run->whole;
 }
 
@@ -236,8 +291,7 @@ forget_ends(FlowBatch *batch, FlowRunRef *run)
 {
 	ListCell   *cell;
 
-	memset(run->ended, 0, run->definition->n_steps + 1);
-	run->n_ended = 0;
+	FlowEndsForget(&run->ends, run->definition);
 	foreach(cell, batch->items)
 	{
 		FlowItem   *item = lfirst(cell);
@@ -247,11 +301,15 @@ forget_ends(FlowBatch *batch, FlowRunRef *run)
 			item->status == FLOW_STEP_HELD ||
 			item->status == FLOW_STEP_SLEEPING)
 			continue;
-		run->ended[item->key.step_no] = item->status;
-		run->n_ended++;
+		FlowEndsNote(&run->ends, item->key.step_no, item->status,
+					 FlowEmissionMask(item));
 	}
 }
 
+/*
+ * A step of this batch that has an end already was ended by another one, that
+ * was first: what it did must not be committed, and there is nothing to write.
+ */
 static void
 note_ends(FlowBatch *batch, List *outcomes)
 {
@@ -262,8 +320,17 @@ note_ends(FlowBatch *batch, List *outcomes)
 		FlowOutcomeRow *row = lfirst(cell);
 		FlowRunRef *run = FlowBatchFindRun(batch, row->key.run_id);
 
-		if (run->ended[row->key.step_no] == 0)
-			run->n_ended++;
-		run->ended[row->key.step_no] = row->status;
+		FlowItem   *item = run->items[row->key.step_no];
+
+		if (item != NULL && item->executed)
+			FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
+		if (item != NULL && item->has_task)
+		{
+			item->overtaken = true;
+			if (item->status == FLOW_STEP_READY)
+				item->status = FLOW_STEP_CANCELLED;
+		}
+		FlowEndsNote(&run->ends, row->key.step_no, row->status,
+					 FlowEmissionStoredMask(run->definition, row));
 	}
 }

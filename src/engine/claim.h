@@ -24,4 +24,7 @@ extern void FlowClaimLearnEnds(FlowBatch *batch, FlowRunRef *only);
 /* A new item for a step that follows in the same batch, without a row. */
 extern FlowItem *FlowClaimInline(FlowRunRef *run, FlowStepDef *step);
 
+/* The same for one that is skipped, among the items of the batch. */
+extern void FlowClaimSkip(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step);
+
 #endif							/* FLOW_CLAIM_H */

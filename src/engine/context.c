@@ -25,6 +25,7 @@
 #include "define/names.h"
 #include "engine/context.h"
 #include "engine/control.h"
+#include "engine/emission.h"
 
 static FlowBatch *current_batch = NULL;
 static FlowItem *current_item = NULL;
@@ -39,6 +40,7 @@ static void at_subxact(SubXactEvent event, SubTransactionId sub,
 					   SubTransactionId parent, void *arg);
 static List *undo_data(List *data, int level);
 static List *undo_controls(List *controls, int level);
+static List *undo_emissions(List *emissions, int level);
 
 void
 FlowContextInit(void)
@@ -183,6 +185,28 @@ load_output(FlowRunRef *run, int step_no)
 	MemoryContextSwitchTo(caller);
 }
 
+/* A step that has failed has ended in an earlier batch. */
+Datum
+FlowContextError(FlowRunRef *run, int step_no, bool *isnull)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	FlowIdentity identity;
+	Datum		value = (Datum) 0;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	FlowIdentityRaise(&identity);
+	*isnull = !FlowOutcomeError(run->id, step_no, &value);
+	MemoryContextSwitchTo(caller);
+	if (!*isnull)
+		value = datumCopy(value, false, -1);
+	FlowIdentityRestore(&identity);
+	SPI_finish();
+	PopActiveSnapshot();
+	MemoryContextSwitchTo(caller);
+	return value;
+}
+
 bool
 FlowContextGetData(FlowItem *item, const char *key, Datum *value)
 {
@@ -257,6 +281,7 @@ at_subxact(SubXactEvent event, SubTransactionId sub, SubTransactionId parent,
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
 		current_batch->controls = undo_controls(current_batch->controls, level);
+		current_item->emissions = undo_emissions(current_item->emissions, level);
 		foreach(cell, current_batch->runs)
 		{
 			FlowRunRef *run = lfirst(cell);
@@ -273,6 +298,12 @@ at_subxact(SubXactEvent event, SubTransactionId sub, SubTransactionId parent,
 			FlowControl *control = lfirst(cell);
 
 			control->level = Min(control->level, level - 1);
+		}
+		foreach(cell, current_item->emissions)
+		{
+			FlowEmission *emission = lfirst(cell);
+
+			emission->level = Min(emission->level, level - 1);
 		}
 		foreach(cell, current_batch->runs)
 			foreach(inner, ((FlowRunRef *) lfirst(cell))->data)
@@ -304,4 +335,15 @@ undo_controls(List *controls, int level)
 		if (((FlowControl *) lfirst(cell))->level >= level)
 		controls = foreach_delete_current(controls, cell);
 	return controls;
+}
+
+static List *
+undo_emissions(List *emissions, int level)
+{
+	ListCell   *cell;
+
+	foreach(cell, emissions)
+		if (((FlowEmission *) lfirst(cell))->level >= level)
+		emissions = foreach_delete_current(emissions, cell);
+	return emissions;
 }

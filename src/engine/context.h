@@ -42,6 +42,9 @@ extern ParamListInfo FlowContextParams(const FlowDefinition *definition);
  */
 extern Datum FlowContextOutput(FlowRunRef *run, int step_no, bool *isnull);
 
+/* The error of an ended step, in the current memory context; likewise. */
+extern Datum FlowContextError(FlowRunRef *run, int step_no, bool *isnull);
+
 /* Data of the run, with what this batch has set; false: no such key. */
 extern bool FlowContextGetData(FlowItem *item, const char *key, Datum *value);
 extern void FlowContextSetData(FlowItem *item, const char *key, Datum value,

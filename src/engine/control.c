@@ -26,6 +26,7 @@
 #include "engine/changes.h"
 #include "engine/context.h"
 #include "engine/control.h"
+#include "engine/emission.h"
 #include "engine/ready.h"
 #include "engine/run.h"
 #include "error.h"
@@ -47,7 +48,6 @@ static const Verb verbs[] = {
 	[FLOW_CONTROL_RETRY] = {FLOW_RUN_RUNNING, "retried", "resumed"},
 };
 
-static void load_run(int64 run_id, FlowRunRow *run);
 static void raise_held(int64 run_id);
 static void require_right(const FlowRunRow *run, FlowControlVerb verb);
 static void raise_no_right(const FlowRunRow *run, const char *participle);
@@ -57,14 +57,17 @@ static bool remember(const FlowControl *control, FlowRunRow *run);
 static void require_legal(const FlowRunRow *run, FlowControlVerb verb);
 static void pause_run(const FlowRunRow *run, const char *reason);
 static void resume_run(const FlowRunRow *run);
-static void cancel_run(const FlowRunRow *run, const char *reason);
+static void cancel_run(FlowRunRow *run, const char *reason);
+static bool spare_last_steps(const FlowRunRow *run, FlowOutcomeRow *rest);
 static void cancel_tasks(const FlowRunRow *run, FlowChanges *changes,
 						 FlowOutcomeRow *rest);
+static bool always_runs(const FlowRunRow *run, int step_no);
 static void retry_run(const FlowRunRow *run, const char *step);
 static void take_key_again(const FlowRunRow *run);
 static void forget_ends(const FlowRunRow *run, const FlowStepDef *only,
 						FlowChanges *changes);
-static const FlowStepDef *step_to_retry(const FlowRunRow *run, const char *step);
+static void require_retriable(const FlowRunRow *run, const FlowStepDef *only,
+							  const FlowEnds *ends, const bool *forget);
 static void add_task(const FlowRunRow *run, int step_no, int attempt,
 					 FlowChanges *changes);
 static void add_event(const FlowRunRow *run, const FlowControl *control);
@@ -80,7 +83,7 @@ FlowControlRequest(FlowControlVerb verb, int64 run_id, const char *reason,
 	bool		changed;
 
 	FlowAccessRequireUse();
-	load_run(run_id, &run);
+	FlowControlLoad(run_id, &run);
 	require_right(&run, verb);
 	memset(&control, 0, sizeof(control));
 	control.verb = verb;
@@ -111,9 +114,18 @@ FlowControlRequireRight(FlowControlVerb verb, int64 run_id)
 		require_right(&run, verb);
 }
 
+void
+FlowControlRequireOperator(int64 run_id)
+{
+	FlowRunRow	run;
+
+	FlowControlLoad(run_id, &run);
+	require_right(&run, FLOW_CONTROL_PAUSE);
+}
+
 /* A run that one may not see does not exist for one. */
-static void
-load_run(int64 run_id, FlowRunRow *run)
+void
+FlowControlLoad(int64 run_id, FlowRunRow *run)
 {
 	FlowIdentity identity;
 	bool		found;
@@ -159,9 +171,8 @@ require_right(const FlowRunRow *run, FlowControlVerb verb)
 }
 
 void
-FlowControlLoad(int64 run_id, const char *participle, FlowRunRow *run)
+FlowControlRequireRightTo(const FlowRunRow *run, const char *participle)
 {
-	load_run(run_id, run);
 	if (!FlowAccessIsMember(run->owner) &&
 		!FlowWorkflowHasGrant(run->workflow_id, "operate"))
 		raise_no_right(run, participle);
@@ -185,6 +196,8 @@ is_there(const FlowRunRow *run, FlowControlVerb verb)
 {
 	if (verb == FLOW_CONTROL_RESUME && run->status == FLOW_RUN_PENDING)
 		return true;
+	if (verb == FLOW_CONTROL_CANCEL && run->status == FLOW_RUN_COMPENSATING)
+		return !run->failing;
 	return run->status == verbs[verb].target;
 }
 
@@ -322,6 +335,19 @@ pause_run(const FlowRunRow *run, const char *reason)
 	FlowChangesWrite(&changes);
 }
 
+void
+FlowControlLookAgain(const FlowRunRow *run)
+{
+	FlowChanges changes;
+
+	FlowChangesInit(&changes);
+	if (run->status != FLOW_RUN_PENDING)
+		add_task(run, FLOW_STEP_RUN, 0, &changes);
+	FlowChangesWrite(&changes);
+	if (run->status == FLOW_RUN_RUNNING)
+		announce_tasks(run);
+}
+
 /*
  * A worker looks at what has ended meanwhile: the run may be over, or its next
  * steps ready.
@@ -331,8 +357,11 @@ resume_run(const FlowRunRow *run)
 {
 	FlowChanges changes;
 
+	FlowStepKey timer = {run->id, FLOW_STEP_RUN, FLOW_ITEM_RESUME};
+
 	FlowRunSetStatus(run->id,
 					 run->started ? FLOW_RUN_RUNNING : FLOW_RUN_PENDING, NULL);
+	FlowTaskDeleteFree(&timer);
 	FlowChangesInit(&changes);
 	add_task(run, FLOW_STEP_RUN, 0, &changes);
 	FlowChangesWrite(&changes);
@@ -341,14 +370,16 @@ resume_run(const FlowRunRow *run)
 
 /*
  * From this commit on no effect of the run commits: its epoch is raised, and
- * whoever runs a step of it is interrupted after the commit.
+ * whoever runs a step of it is interrupted after the commit.  Steps that always
+ * run are left; a worker starts them when none of the others runs any more.
  */
 static void
-cancel_run(const FlowRunRow *run, const char *reason)
+cancel_run(FlowRunRow *run, const char *reason)
 {
 	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
 	FlowOutcomeRow *rest = palloc0(sizeof(FlowOutcomeRow) * (definition->n_steps + 1));
 	FlowChanges changes;
+	bool		at_once;
 	ListCell   *cell;
 
 	FlowChangesInit(&changes);
@@ -363,16 +394,43 @@ cancel_run(const FlowRunRow *run, const char *reason)
 	}
 	foreach(cell, FlowOutcomeListOf(&run->id, 1))
 		rest[((FlowOutcomeRow *) lfirst(cell))->key.step_no].key.run_id = 0;
+	at_once = !spare_last_steps(run, rest);
 	cancel_tasks(run, &changes, rest);
 	for (int no = 1; no <= definition->n_steps; no++)
 		if (rest[no].key.run_id != 0)
 			FlowRowsAdd(&changes.outcomes, &rest[no]);
 	if (run->key != NULL)
 		FlowRunKeyRelease(run->workflow_id, run->key, run->id);
-	FlowRunSetCancelled(run->id, reason);
+	if (!at_once)
+		add_task(run, FLOW_STEP_RUN, 0, &changes);
+	FlowRunSetCancelled(run->id, at_once, reason);
 	FlowChangesWrite(&changes);
 	FlowWakeNoteCancel(run->id, run->epoch + 1);
-	FlowWakeNoteEnded(run->id);
+	run->status = at_once ? FLOW_RUN_CANCELLED : FLOW_RUN_COMPENSATING;
+	if (at_once)
+		FlowWakeNoteEnded(run->id);
+	else
+		announce_tasks(run);
+}
+
+/*
+ * Takes the steps that always run, and have not, from those to be ended; true
+ * if there are any.  A run that never began needs none of them.
+ */
+static bool
+spare_last_steps(const FlowRunRow *run, FlowOutcomeRow *rest)
+{
+	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
+	bool		found = false;
+
+	for (int no = 1; no <= definition->n_steps; no++)
+		if (run->started && rest[no].key.run_id != 0 &&
+			definition->steps[no - 1].needs == FLOW_NEEDS_ALWAYS)
+		{
+			rest[no].key.run_id = 0;
+			found = true;
+		}
+	return found;
 }
 
 /*
@@ -390,7 +448,7 @@ cancel_tasks(const FlowRunRow *run, FlowChanges *changes, FlowOutcomeRow *rest)
 	{
 		FlowTaskRow *task = lfirst(cell);
 
-		if (task->ended)
+		if (task->ended || always_runs(run, task->key.step_no))
 			continue;
 		FlowRowsAdd(&changes->deletes, &task->tid);
 		rest[task->key.step_no].key.run_id = run->id;
@@ -398,19 +456,22 @@ cancel_tasks(const FlowRunRow *run, FlowChanges *changes, FlowOutcomeRow *rest)
 	}
 }
 
+static bool
+always_runs(const FlowRunRow *run, int step_no)
+{
+	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
+
+	return run->started && step_no != FLOW_STEP_RUN &&
+		definition->steps[step_no - 1].needs == FLOW_NEEDS_ALWAYS;
+}
+
 static void
 retry_run(const FlowRunRow *run, const char *step)
 {
-	const FlowStepDef *only = step_to_retry(run, step);
+	const FlowStepDef *only = step ? FlowControlFindStep(run, step) : NULL;
 	FlowChanges changes;
 
-	if (run->erased != FLOW_ERASED_NOTHING)
-		ereport(ERROR,
-				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
-				 errmsg("run " INT64_FORMAT " cannot be retried: its data was deleted",
-						run->id),
-				 errdetail("Its steps would not see the input and outputs that they had."),
-				 errhint("Start another run with flow_start().")));
+	FlowRunRequireData(run, "retried");
 	if (run->key != NULL)
 		take_key_again(run);
 	FlowChangesInit(&changes);
@@ -435,15 +496,12 @@ take_key_again(const FlowRunRow *run)
 				 errhint("Cancel that run, or wait until it has finished.")));
 }
 
-static const FlowStepDef *
-step_to_retry(const FlowRunRow *run, const char *step)
+FlowStepDef *
+FlowControlFindStep(const FlowRunRow *run, const char *step)
 {
 	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
-	FlowStepDef *found;
+	FlowStepDef *found = FlowPlanFindStep(definition, step);
 
-	if (step == NULL)
-		return NULL;
-	found = FlowPlanFindStep(definition, step);
 	if (found == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -464,49 +522,73 @@ forget_ends(const FlowRunRow *run, const FlowStepDef *only,
 			FlowChanges *changes)
 {
 	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
-	uint8	   *ended = palloc0(definition->n_steps + 1);
-	List	   *forgotten = NIL;
-	bool		found = false;
-	bool		others_failed = false;
+	int		   *attempts = palloc0(sizeof(int) * (definition->n_steps + 1));
+	int		   *forgotten = palloc(sizeof(int) * (definition->n_steps + 1));
+	bool	   *forget = palloc0(sizeof(bool) * (definition->n_steps + 1));
+	FlowEnds	ends;
+	int			n = 0;
 	ListCell   *cell;
 
+	FlowEndsInit(&ends, definition);
 	foreach(cell, FlowOutcomeListOf(&run->id, 1))
 	{
 		FlowOutcomeRow *row = lfirst(cell);
+		FlowStepDef *step = &definition->steps[row->key.step_no - 1];
 
-		if (row->status == FLOW_STEP_FAILED && only && row->key.step_no != only->no)
-			others_failed = true;
-		if (row->status == FLOW_STEP_COMPLETED)
-			ended[row->key.step_no] = row->status;
-		else
-			forgotten = lappend(forgotten, row);
-		if (only && row->key.step_no == only->no)
-			found = row->status != FLOW_STEP_COMPLETED;
+		attempts[step->no] = row->attempt;
+		FlowEndsNote(&ends, step->no, row->status,
+					 FlowEmissionStoredMask(definition, row));
 	}
-	if (only && !found)
+	FlowReadyComputeRetry(definition, &ends, forget);
+	if (only != NULL)
+		require_retriable(run, only, &ends, forget);
+	for (int no = 1; no <= definition->n_steps; no++)
+		if (forget[no] && ends.status[no] != 0)
+		{
+			forgotten[n++] = no;
+			FlowEndsTakeBack(&ends, no);
+		}
+	FlowOutcomeForget(run->id, forgotten, n);
+	for (int i = 0; i < n; i++)
+		if (FlowReadyIs(&definition->steps[forgotten[i] - 1], &ends))
+			add_task(run, forgotten[i], attempts[forgotten[i]], changes);
+}
+
+/* A step alone can be retried if that is enough to make the run go on. */
+static void
+require_retriable(const FlowRunRow *run, const FlowStepDef *only,
+				  const FlowEnds *ends, const bool *forget)
+{
+	const FlowDefinition *definition = only->definition;
+	bool		waits = false;
+	bool		others = false;
+
+	if (!forget[only->no])
 		ereport(ERROR,
 				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
 				 errmsg("step \"%s\" of run " INT64_FORMAT " cannot be retried",
 						only->name, run->id),
-				 errdetail("It has completed."),
+				 ends->status[only->no] == FLOW_STEP_COMPLETED
+				 ? errdetail("It has completed.")
+				 : errdetail("That it is %s is not why the run ended.",
+							 FlowStepStatusName(ends->status[only->no])),
 				 errhint("Name a step that failed or was cancelled, or none for all of them.")));
-	if (only && (others_failed || !FlowReadyIs(only, ended)))
+	for (int no = 1; no <= definition->n_steps; no++)
+		if (no != only->no &&
+			FlowReadyFailsRun(&definition->steps[no - 1], ends->status[no],
+							  ends->events[no]))
+			others = true;
+	for (int i = 0; i < only->n_deps; i++)
+		waits = waits || forget[only->deps[i]];
+	if (others || waits)
 		ereport(ERROR,
 				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
 				 errmsg("step \"%s\" of run " INT64_FORMAT " cannot be retried alone",
 						only->name, run->id),
-				 FlowReadyIs(only, ended)
+				 !waits
 				 ? errdetail("Another step has failed too, so the run would fail again.")
 				 : errdetail("A step that it depends on has not completed."),
 				 errhint("Use flow_retry() without a step.")));
-	FlowOutcomeForget(run->id);
-	foreach(cell, forgotten)
-	{
-		FlowOutcomeRow *row = lfirst(cell);
-
-		if (FlowReadyIs(&definition->steps[row->key.step_no - 1], ended))
-			add_task(run, row->key.step_no, row->attempt, changes);
-	}
 }
 
 static void
@@ -540,7 +622,8 @@ add_event(const FlowRunRow *run, const FlowControl *control)
 	if (!run->notify)
 		return;
 	event = FlowRunEvent(run->id, run->workflow_id, run->key,
-						 verbs[control->verb].event, control->by);
+						 run->status == FLOW_RUN_COMPENSATING ? "compensating"
+						 : verbs[control->verb].event, control->by);
 	event.reason = control->reason;
 	FlowEventInsert(&event, 1);
 	FlowWakeNoteEvents();

@@ -38,16 +38,30 @@ typedef struct FlowControl
 extern bool FlowControlRequest(FlowControlVerb verb, int64 run_id,
 							   const char *reason, const char *step);
 
-/* Raises unless the current user may do that to the run. */
-extern void FlowControlRequireRight(FlowControlVerb verb, int64 run_id);
+/*
+ * Reads a run as it is, without a lock; one that the current user may not see
+ * does not exist (42704).  Needs a transaction and SPI.
+ */
+extern void FlowControlLoad(int64 run_id, FlowRunRow *run);
+
+/* Raises unless the current user may steer the run as its owner may. */
+extern void FlowControlRequireOperator(int64 run_id);
+
+/* The same of one that was read; "participle" says what for. */
+extern void FlowControlRequireRightTo(const FlowRunRow *run,
+									  const char *participle);
+
+/* The step of that name; raises 42704 if the run has none. */
+extern FlowStepDef *FlowControlFindStep(const FlowRunRow *run, const char *step);
 
 /*
- * Reads a run for something that is done to it when it has finished.  Raises
- * unless the current user may see it, and operate its workflow; "participle"
- * says what for.
+ * Lets a worker look, after the commit, at what may run now.  Needs the run
+ * locked, SPI, and must be raised.
  */
-extern void FlowControlLoad(int64 run_id, const char *participle,
-							FlowRunRow *run);
+extern void FlowControlLookAgain(const FlowRunRow *run);
+
+/* Raises unless the current user may do that to the run. */
+extern void FlowControlRequireRight(FlowControlVerb verb, int64 run_id);
 
 /* True if a step of the batch has asked to pause or cancel that run. */
 extern bool FlowControlStops(const FlowBatch *batch, int64 run_id);

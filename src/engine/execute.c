@@ -19,6 +19,7 @@
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "base/identity.h"
@@ -27,6 +28,7 @@
 #include "engine/execute.h"
 #include "engine/kinds/kind.h"
 #include "engine/session.h"
+#include "engine/statement.h"
 #include "engine/watch.h"
 #include "error.h"
 #include "guc.h"
@@ -49,6 +51,7 @@
 /* The step that ran last, should this worker have to be ended because of it */
 static FlowOverdue last;
 static int32 last_definition_id;
+static bool is_past_limit = false;	/* it came to its end, but too late */
 
 static void begin(FlowBatch *batch, FlowItem *item);
 static void obey_overdue(FlowItem *item);
@@ -56,6 +59,8 @@ static void begin_watch(FlowBatch *batch, FlowItem *item);
 static void register_exit(void);
 static void execute_exit(int code, Datum arg);
 static void run_step(FlowBatch *batch, FlowItem *item);
+static void run_kind(FlowBatch *batch, FlowItem *item);
+static bool meets_condition(FlowBatch *batch, FlowItem *item);
 static void run_confined(FlowBatch *batch, FlowItem *item);
 static void fire_deferred(void);
 static void raise_limit(const FlowItem *item, double limit) pg_attribute_noreturn();
@@ -99,6 +104,7 @@ begin(FlowBatch *batch, FlowItem *item)
 	FlowRunRef *run = item->run;
 
 	CHECK_FOR_INTERRUPTS();
+	is_past_limit = false;
 	batch->current = item;
 	item->started_at = GetCurrentTimestamp();
 	FlowSlotBegin(&item->key, run->definition->id, run->epoch, item->attempt,
@@ -197,10 +203,48 @@ run_step(FlowBatch *batch, FlowItem *item)
 	if (FlowIdentityIsForeign())
 		run_confined(batch, item);
 	else
-		FlowKindExecuteOf(item->step->kind) (batch, item);
+		run_kind(batch, item);
 	FLOW_TEST_POINT("execute-end");
 	if (batch->scope == FLOW_GUARD_TRANSACTION)
 		AfterTriggerFireDeferred();
+}
+
+static void
+run_kind(FlowBatch *batch, FlowItem *item)
+{
+	item->status = FLOW_STEP_COMPLETED;
+	if (meets_condition(batch, item))
+		FlowKindExecuteOf(item->step->kind) (batch, item);
+	else
+	{
+		item->status = FLOW_STEP_SKIPPED;
+		item->reason = "its condition is not true";
+	}
+}
+
+static bool
+meets_condition(FlowBatch *batch, FlowItem *item)
+{
+	ParamListInfo params;
+	JsonbValue	truth;
+	Datum		value;
+	bool		isnull;
+
+	if (item->step->sql[FLOW_SQL_CONDITION].text == NULL)
+		return true;
+	params = FlowContextParams(item->step->definition);
+	value = FlowStatementsRun(item->step, FLOW_SQL_CONDITION, params,
+							  batch->context, &isnull);
+	if (isnull)
+		return false;
+	if (!JsonbExtractScalar(&DatumGetJsonbP(value)->root, &truth) ||
+		(truth.type != jbvBool && truth.type != jbvNull))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("condition of step \"%s\" is not of type boolean", item->step->name),
+				 errdetail("The step runs if it is true, and is skipped if it is false or null."),
+				 errhint("Compare the value with something, or cast it.")));
+	return truth.type == jbvBool && truth.val.boolean;
 }
 
 /*
@@ -214,7 +258,7 @@ run_confined(FlowBatch *batch, FlowItem *item)
 	FlowIdentity identity;
 
 	FlowIdentityConfine(&identity);
-	FlowKindExecuteOf(item->step->kind) (batch, item);
+	run_kind(batch, item);
 	fire_deferred();
 	FlowIdentityRelease(&identity);
 }
@@ -243,7 +287,27 @@ check_limits(FlowBatch *batch, FlowItem *item)
 		FlowBatchAbandon(batch, FLOW_VERDICT_OVERRUN);
 	if (cause == FLOW_WATCH_BLOCKED)
 		FlowBatchAbandon(batch, FLOW_VERDICT_BEHIND_LOCK);
+	is_past_limit = true;
 	raise_limit(item, FlowWatchLimit());
+}
+
+/*
+ * Only what will be recorded so: an attempt that failed by itself, alone or as
+ * the first of its batch.  Its transaction, which has locked the task, ends
+ * before the one that records it begins.
+ */
+void
+FlowExecuteNote(const ErrorData *error, void *arg)
+{
+	FlowBatch  *batch = arg;
+
+	if (batch->current == NULL || batch->n_executed > 0 ||
+		batch->verdict != FLOW_VERDICT_ERROR)
+		return;
+	if (is_past_limit ||
+		(error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		 FlowWatchPeek() == FLOW_WATCH_LIMIT))
+		FlowOverdueNote(&last);
 }
 
 static void
@@ -292,7 +356,6 @@ end(FlowBatch *batch, FlowItem *item)
 		batch->dirty = batch->ends = true;
 	item->finished_at = GetCurrentTimestamp();
 	item->executed = true;
-	item->status = FLOW_STEP_COMPLETED;
 	batch->n_executed++;
 	batch->current = NULL;
 	FlowSlotEnd();

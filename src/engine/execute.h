@@ -16,4 +16,11 @@
  */
 extern void FlowExecuteItem(FlowBatch *batch, FlowItem *item);
 
+/*
+ * Notes, before a batch is rolled back, that its step has met its time limit:
+ * whoever claims the step before that is recorded must not run it again.  For
+ * FlowGuardRunNoting.
+ */
+extern void FlowExecuteNote(const struct ErrorData *error, void *arg);
+
 #endif							/* FLOW_EXECUTE_H */

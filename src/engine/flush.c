@@ -189,11 +189,13 @@ static void
 look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 {
 	bool		over = FlowRunStatusIsFinal(row->status);
+	bool		cancelled = over ||
+	(row->status == FLOW_RUN_COMPENSATING && !row->failing);
 	ListCell   *cell;
 
 	run->locked = true;
 	run->tid = row->tid;
-	if (has_turned(run->status, row->status))
+	if (has_turned(run->status, row->status) || (row->early && !run->early))
 		FlowBatchAbandon(batch, FLOW_VERDICT_AGAIN);
 	if ((over || row->epoch != run->epoch) && has_executed(batch, run))
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
@@ -201,13 +203,14 @@ look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 	run->failing = row->failing;
 	run->epoch = row->epoch;
 	run->notify = row->notify;
-	if (!over)
+	if (!cancelled)
 		return;
 	foreach(cell, batch->items)
 	{
 		FlowItem   *item = lfirst(cell);
 
-		if (item->run == run && item->step != NULL && !item->ended)
+		if (item->run == run && item->step != NULL && !item->ended &&
+			(over || item->step->needs != FLOW_NEEDS_ALWAYS))
 		{
 			item->status = FLOW_STEP_CANCELLED;
 			item->failure = NULL;
@@ -246,13 +249,23 @@ has_executed(const FlowBatch *batch, const FlowRunRef *run)
 
 /*
  * A run whose row has gone was deleted with all that belongs to it; that a
- * step of it ran is undone with the batch.
+ * step of it ran is undone with the batch.  Steps that another one may have
+ * overtaken are looked at before anything of them is written.
  */
 static void
 settle(FlowBatch *batch, FlowChanges *changes)
 {
 	ListCell   *cell;
 
+	foreach(cell, batch->runs)
+	{
+		FlowRunRef *run = lfirst(cell);
+
+		if (!run->locked || !FlowRunMayOvertake(run))
+			continue;
+		run->ended_known = false;
+		FlowClaimLearnEnds(batch, run);
+	}
 	foreach(cell, batch->items)
 	{
 		FlowItem   *item = lfirst(cell);
@@ -286,7 +299,9 @@ learn_ends(FlowBatch *batch)
 	{
 		FlowRunRef *run = lfirst(cell);
 
-		run->ended_known = !run->locked || !FlowSettleNeedsEnds(batch, run);
+		run->ended_known = !run->locked ||
+			FlowRunMayOvertake(run) ||
+			!FlowSettleNeedsEnds(batch, run);
 	}
 	FlowClaimLearnEnds(batch, NULL);
 }

@@ -37,6 +37,7 @@
 #include "catalog/cat_run.h"
 #include "catalog/catalog.h"
 #include "engine/context.h"
+#include "engine/emission.h"
 #include "engine/control.h"
 #include "engine/execute.h"
 #include "engine/isolated.h"
@@ -47,7 +48,7 @@ static bool take_task(FlowBatch *batch, FlowItem *item, FlowHeldRow *task);
 static void put_aside(FlowBatch *batch, const FlowItem *item);
 static void hold_run(FlowBatch *batch, FlowRunRef *run);
 static void mark_ended(FlowBatch *batch, FlowItem *item, FlowHeldRow *task);
-static Datum write_asked(const FlowBatch *batch, const FlowRunRef *run);
+static Datum write_asked(const FlowBatch *batch, const FlowItem *item);
 static void write_set(JsonbParseState **state, const FlowDatum *set);
 static void write_control(JsonbParseState **state, const FlowControl *control);
 static void push_value(JsonbParseState **state, Datum json);
@@ -191,9 +192,10 @@ mark_ended(FlowBatch *batch, FlowItem *item, FlowHeldRow *task)
 	end.worker = MyProcPid;
 	end.output = item->output;
 	end.has_output = item->has_output;
-	end.has_asked = item->run->data != NIL || batch->controls != NIL;
+	end.has_asked = item->run->data != NIL || batch->controls != NIL ||
+		item->emissions != NIL || item->status == FLOW_STEP_SKIPPED;
 	if (end.has_asked)
-		end.asked = write_asked(batch, item->run);
+		end.asked = write_asked(batch, item);
 	FlowTaskSetEnded(task, &end);
 }
 
@@ -254,19 +256,21 @@ FlowIsolatedRecall(FlowBatch *batch, FlowItem *item, const FlowTaskEnd *end)
 	item->worker = end->worker;
 	item->output = end->output;
 	item->has_output = end->has_output;
-	run->ended[item->key.step_no] = item->status;
-	run->n_ended++;
 	if (end->has_asked)
 		read_asked(batch, item, DatumGetJsonbP(end->asked));
+	FlowEndsNote(&run->ends, item->key.step_no, item->status,
+				 FlowEmissionMask(item));
 }
 
 /*
- * What the step asked the flush to do, as [[datum, ...], [control, ...]]; a
- * datum is [key, value], or [key] to remove it.
+ * What the step asked the flush to do, as [[datum, ...], [control, ...],
+ * [emission, ...], reason it was skipped]; a datum is [key, value], or [key] to
+ * remove it.
  */
 static Datum
-write_asked(const FlowBatch *batch, const FlowRunRef *run)
+write_asked(const FlowBatch *batch, const FlowItem *item)
 {
+	const FlowRunRef *run = item->run;
 	JsonbParseState *state = NULL;
 	ListCell   *cell;
 
@@ -279,6 +283,8 @@ write_asked(const FlowBatch *batch, const FlowRunRef *run)
 	foreach(cell, batch->controls)
 		write_control(&state, lfirst(cell));
 	pushJsonbValue(&state, WJB_END_ARRAY, NULL);
+	push_value(&state, FlowEmissionsToJsonb(item->emissions));
+	push_text(&state, item->status == FLOW_STEP_SKIPPED ? item->reason : NULL);
 	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY,
 														   NULL)));
 }
@@ -348,6 +354,7 @@ read_asked(FlowBatch *batch, FlowItem *item, Jsonb *asked)
 {
 	JsonbContainer *data = getIthJsonbValueFromContainer(&asked->root, 0)->val.binary.data;
 	JsonbContainer *controls = getIthJsonbValueFromContainer(&asked->root, 1)->val.binary.data;
+	JsonbValue *emissions = getIthJsonbValueFromContainer(&asked->root, 2);
 
 	for (int i = 0; i < JsonContainerSize(data); i++)
 		item->run->data = lappend(item->run->data,
@@ -355,6 +362,10 @@ read_asked(FlowBatch *batch, FlowItem *item, Jsonb *asked)
 	for (int i = 0; i < JsonContainerSize(controls); i++)
 		batch->controls = lappend(batch->controls,
 								  read_control(item, getIthJsonbValueFromContainer(controls, i)));
+	item->emissions = FlowEmissionsFromJsonb(JsonbValueToJsonb(emissions));
+	item->reason = get_text(&asked->root, 3);
+	if (item->reason != NULL)
+		item->status = FLOW_STEP_SKIPPED;
 }
 
 static FlowDatum *

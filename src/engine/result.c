@@ -101,7 +101,8 @@ startup(DestReceiver *self, int operation, TupleDesc typeinfo)
 		receiver->tupdesc = BlessTupleDesc(CreateTupleDescCopy(typeinfo));
 		type = typeinfo->natts == 1 ? TupleDescAttr(typeinfo, 0)->atttypid : InvalidOid;
 		receiver->discard = type == VOIDOID;
-		receiver->single = OidIsValid(type) && is_value_type(type);
+		receiver->single = OidIsValid(type) &&
+			(receiver->mode == FLOW_RESULT_VALUE || is_value_type(type));
 		prepare_to_jsonb(&receiver->to_jsonb, receiver->single ? type : RECORDOID);
 	}
 	MemoryContextSwitchTo(caller);
@@ -117,6 +118,12 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 
 	if (receiver->mode == FLOW_RESULT_NONE)
 		return true;
+	if (receiver->mode == FLOW_RESULT_VALUE && receiver->n_rows > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CARDINALITY_VIOLATION),
+				 errmsg("expression returned more than one row"),
+				 errdetail("Its value is taken from a single row."),
+				 errhint("Use an aggregate, or LIMIT 1.")));
 	if (receiver->mode == FLOW_RESULT_ROW && receiver->n_rows > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_CARDINALITY_VIOLATION),

@@ -199,7 +199,8 @@ FlowRetentionErase(int64 run_id, bool with_key)
 	bool		changes = false;
 
 	FlowAccessRequireUse();
-	FlowControlLoad(run_id, "erased", &seen);
+	FlowControlLoad(run_id, &seen);
+	FlowControlRequireRightTo(&seen, "erased");
 	require_finished(&seen);
 
 	FlowIdentityRaise(&identity);

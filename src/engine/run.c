@@ -26,10 +26,12 @@ static const uint32 run_may_become[FLOW_RUN_STATUS_COUNT] = {
 	[FLOW_RUN_PENDING] = BIT(FLOW_RUN_RUNNING) | BIT(FLOW_RUN_PAUSED) |
 	BIT(FLOW_RUN_CANCELLED),
 	[FLOW_RUN_RUNNING] = BIT(FLOW_RUN_PAUSED) | BIT(FLOW_RUN_COMPLETED) |
-	BIT(FLOW_RUN_FAILED) | BIT(FLOW_RUN_CANCELLED),
+	BIT(FLOW_RUN_FAILED) | BIT(FLOW_RUN_CANCELLED) |
+	BIT(FLOW_RUN_COMPENSATING),
 	[FLOW_RUN_PAUSED] = BIT(FLOW_RUN_RUNNING) | BIT(FLOW_RUN_PENDING) |
-	BIT(FLOW_RUN_CANCELLED),
+	BIT(FLOW_RUN_CANCELLED) | BIT(FLOW_RUN_COMPENSATING),
 	[FLOW_RUN_HELD] = BIT(FLOW_RUN_RUNNING) | BIT(FLOW_RUN_CANCELLED),
+	[FLOW_RUN_COMPENSATING] = BIT(FLOW_RUN_FAILED) | BIT(FLOW_RUN_CANCELLED),
 	[FLOW_RUN_COMPLETED] = 0,
 	[FLOW_RUN_FAILED] = BIT(FLOW_RUN_RUNNING),
 	[FLOW_RUN_CANCELLED] = BIT(FLOW_RUN_RUNNING),
@@ -65,6 +67,18 @@ FlowRunRequire(int64 run_id, FlowRunStatus from, FlowRunStatus to,
 						 FlowRunStatusName(from), legal.data)
 			 : errdetail("A run that is %s stays so.", FlowRunStatusName(from)),
 			 errhint("Look at flow.run for the state of the run.")));
+}
+
+void
+FlowRunRequireData(const FlowRunRow *run, const char *participle)
+{
+	if (run->erased != FLOW_ERASED_NOTHING)
+		ereport(ERROR,
+				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
+				 errmsg("run " INT64_FORMAT " cannot be %s: its data was deleted",
+						run->id, participle),
+				 errdetail("Its steps would not see the input and outputs that they had."),
+				 errhint("Start another run with flow_start().")));
 }
 
 FlowEventRow

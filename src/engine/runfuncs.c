@@ -23,8 +23,11 @@
 #include "engine/await.h"
 #include "engine/control.h"
 #include "engine/drain.h"
+#include "engine/override.h"
 #include "engine/release.h"
+#include "engine/rerun.h"
 #include "engine/start.h"
+#include "engine/whole.h"
 
 PG_FUNCTION_INFO_V1(flow_start);
 PG_FUNCTION_INFO_V1(flow_find);
@@ -32,6 +35,10 @@ PG_FUNCTION_INFO_V1(flow_pause);
 PG_FUNCTION_INFO_V1(flow_resume);
 PG_FUNCTION_INFO_V1(flow_cancel);
 PG_FUNCTION_INFO_V1(flow_retry);
+PG_FUNCTION_INFO_V1(flow_skip);
+PG_FUNCTION_INFO_V1(flow_finish);
+PG_FUNCTION_INFO_V1(flow_rerun);
+PG_FUNCTION_INFO_V1(flow_execute);
 PG_FUNCTION_INFO_V1(flow_await);
 PG_FUNCTION_INFO_V1(flow_drain);
 PG_FUNCTION_INFO_V1(flow_drop);
@@ -43,6 +50,7 @@ static TimestampTz time_arg(FunctionCallInfo fcinfo, int arg, const char *name);
 static void require_no_options(FunctionCallInfo fcinfo, int arg);
 static Datum control(FunctionCallInfo fcinfo, FlowControlVerb verb,
 					 const char *reason, const char *step);
+static Datum override(FunctionCallInfo fcinfo, FlowOverride *request, int item_arg);
 static void cancel_for_drop(int64 run_id);
 
 Datum
@@ -133,6 +141,84 @@ control(FunctionCallInfo fcinfo, FlowControlVerb verb, const char *reason,
 	changed = FlowControlRequest(verb, PG_GETARG_INT64(0), reason, step);
 	SPI_finish();
 	PG_RETURN_BOOL(changed);
+}
+
+Datum
+flow_skip(PG_FUNCTION_ARGS)
+{
+	FlowOverride request = {.status = FLOW_STEP_SKIPPED,.output = {0, true}};
+
+	request.reason = text_arg(fcinfo, 3);
+	return override(fcinfo, &request, 2);
+}
+
+Datum
+flow_finish(PG_FUNCTION_ARGS)
+{
+	FlowOverride request = {.status = FLOW_STEP_COMPLETED};
+
+	request.output.isnull = PG_ARGISNULL(2);
+	if (!PG_ARGISNULL(2))
+		request.output.value = PG_GETARG_DATUM(2);
+	request.reason = text_arg(fcinfo, 4);
+	return override(fcinfo, &request, 3);
+}
+
+static Datum
+override(FunctionCallInfo fcinfo, FlowOverride *request, int item_arg)
+{
+	bool		changed;
+
+	require_arg(fcinfo, 0, "run");
+	require_arg(fcinfo, 1, "step");
+	if (!PG_ARGISNULL(item_arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("argument \"item_no\" is not supported by this version"),
+				 errdetail("Only a step as a whole can be ended by hand."),
+				 errhint("Leave out item_no.")));
+	request->run_id = PG_GETARG_INT64(0);
+	request->step = text_arg(fcinfo, 1);
+	SPI_connect();
+	changed = FlowOverrideStep(request);
+	SPI_finish();
+	PG_RETURN_BOOL(changed);
+}
+
+Datum
+flow_rerun(PG_FUNCTION_ARGS)
+{
+	NullableDatum input = {0, true};
+	int64		run_id;
+
+	require_arg(fcinfo, 0, "run");
+	input.isnull = PG_ARGISNULL(2);
+	if (!input.isnull)
+		input.value = PG_GETARG_DATUM(2);
+	SPI_connect();
+	run_id = FlowRunAgain(PG_GETARG_INT64(0), text_arg(fcinfo, 1), input);
+	SPI_finish();
+	PG_RETURN_INT64(run_id);
+}
+
+Datum
+flow_execute(PG_FUNCTION_ARGS)
+{
+	Datum		input;
+	Datum		output;
+	bool		isnull;
+
+	require_arg(fcinfo, 0, "workflow");
+	input = PG_ARGISNULL(1)
+		? DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")) : PG_GETARG_DATUM(1);
+	SPI_connect();
+	output = FlowWholeExecute(text_arg(fcinfo, 0), input, &isnull);
+	if (!isnull)
+		output = SPI_datumTransfer(output, false, -1);
+	SPI_finish();
+	if (isnull)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(output);
 }
 
 /*

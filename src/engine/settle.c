@@ -6,41 +6,38 @@
  * meet at a join, or at the end of a run, the second sees what the first has
  * done.  Decides only; changes.c writes.
  *
- * A run fails in two moments.  When its first step fails for good it is
- * "failing": nothing new starts, and what is not running is taken away.  When
- * the last step that was running has ended, whoever flushes it ends the run.
+ * Which of the others may run, or never will, follows from how the steps of
+ * this batch have ended (ready.c); what was skipped leads on to the next, until
+ * nothing more follows.  How a run comes to a bad end is in wind.c.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
-#include "engine/context.h"
 #include "engine/control.h"
-#include "engine/ready.h"
+#include "engine/emission.h"
+#include "engine/finish.h"
 #include "engine/run.h"
 #include "engine/settle.h"
+#include "engine/wind.h"
 #include "shmem/wake.h"
 
+static void judge(FlowItem *item);
 static void add_outcome(const FlowItem *item, FlowChanges *changes);
 static void add_attempt(const FlowItem *item, FlowChanges *changes);
 static void add_sleep(const FlowItem *item, FlowChanges *changes);
 static void start_run(FlowItem *item, FlowChanges *changes);
-static bool has_failure(const FlowRunRef *run);
-static void make_ready(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes);
-static void add_ready(FlowRunRef *run, FlowStepDef *step, FlowChanges *changes);
-static void fail_run(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes);
-static bool take_away_tasks(FlowBatch *batch, FlowRunRef *run,
-							FlowChanges *changes);
-static FlowItem *item_of(FlowBatch *batch, const FlowStepKey *key);
-static void end_rest(FlowRunRef *run, FlowChanges *changes);
-static void finish_run(FlowRunRef *run, FlowRunStatus status,
-					   FlowChanges *changes);
-static Datum output_of_run(FlowRunRef *run, bool *isnull);
-static Datum object_of_sinks(FlowRunRef *run);
-static bool is_completed_sink(const FlowRunRef *run, int no);
+static bool decides_alone(const FlowRunRef *run, const FlowStepDef *next);
+static void settle_all(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes);
+static void follow(FlowBatch *batch, FlowRunRef *run, const int *from, int n,
+				   FlowChanges *changes);
+static void skip(FlowRunRef *run, const FlowStepDef *step, FlowChanges *changes);
+static int	overtake(FlowRunRef *run, const FlowStepDef *step, int *ended,
+					 FlowChanges *changes);
+static bool take_away(FlowRunRef *run, int step_no, FlowChanges *changes);
+static void pause_run(FlowRunRef *run, FlowChanges *changes);
 
 void
 FlowSettleItem(FlowItem *item, FlowChanges *changes)
@@ -57,46 +54,101 @@ FlowSettleItem(FlowItem *item, FlowChanges *changes)
 		FlowRowsAdd(&changes->holds, &item->tid);
 		return;
 	}
+	if (item->overtaken)
+	{
+		FlowRowsAdd(&changes->deletes, &item->tid);
+		return;
+	}
 	if (item->failure != NULL)
 	{
-		if (run->failing && item->status == FLOW_STEP_SLEEPING)
+		if (FlowRunIsWinding(run) && item->step->needs != FLOW_NEEDS_ALWAYS &&
+			item->status == FLOW_STEP_SLEEPING)
 		{
 			item->status = FLOW_STEP_FAILED;
 			item->next_at = DT_NOBEGIN;
 		}
 		add_attempt(item, changes);
 	}
+	if (item->status == FLOW_STEP_FAILED)
+		judge(item);
 	if (item->status == FLOW_STEP_SLEEPING)
 	{
+		FlowEndsTakeBack(&run->ends, item->key.step_no);
 		add_sleep(item, changes);
 		return;
 	}
 	add_outcome(item, changes);
 	if (item->has_task)
 		FlowRowsAdd(&changes->deletes, &item->tid);
-	if (run->ended[item->key.step_no] != item->status)
+	FlowEndsNote(&run->ends, item->key.step_no, item->status,
+				 FlowEmissionMask(item));
+}
+
+/*
+ * What a failure for good means: somebody handles it, or the step's own mode
+ * says.  In a run that comes to a bad end anyway there is nothing to pause for.
+ */
+static void
+judge(FlowItem *item)
+{
+	FlowRunRef *run = item->run;
+
+	FlowEmissionNoteFailure(item);
+	item->handled = FlowReadyIsHandled(item->step, FlowEmissionMask(item));
+	if (item->handled)
+		return;
+	switch (item->step->on_error)
 	{
-		if (run->ended[item->key.step_no] == 0)
-			run->n_ended++;
-		run->ended[item->key.step_no] = item->status;
+		case FLOW_ON_ERROR_FAIL:
+			if (run->fails == NULL || item->finished_at < run->fails->finished_at)
+				run->fails = item;
+			break;
+		case FLOW_ON_ERROR_ISOLATE:
+			if (run->isolated == NULL || item->finished_at < run->isolated->finished_at)
+				run->isolated = item;
+			break;
+		case FLOW_ON_ERROR_CONTINUE:
+			break;
+		case FLOW_ON_ERROR_SKIP:
+			item->status = FLOW_STEP_SKIPPED;
+			item->reason = "its failure counts as skipped";
+			break;
+		case FLOW_ON_ERROR_PAUSE:
+			if (FlowRunIsWinding(run))
+			{
+				run->fails = item;
+				break;
+			}
+			if (run->pauses == NULL)
+				run->pauses = item;
+			item->status = FLOW_STEP_SLEEPING;
+			item->next_at = DT_NOBEGIN;
+			item->attempt_base = item->attempt;
+			break;
 	}
 }
 
 static void
 add_outcome(const FlowItem *item, FlowChanges *changes)
 {
+	bool		tried = item->started_at != 0 &&
+	(item->status != FLOW_STEP_SKIPPED || item->failure != NULL);
 	FlowOutcomeRow row;
 
 	memset(&row, 0, sizeof(row));
 	row.key = item->key;
 	row.status = item->status;
-	row.attempt = item->started_at == 0 ? item->attempt - 1 : item->attempt;
-	row.started_at = item->started_at == 0 ? DT_NOBEGIN : item->started_at;
+	row.attempt = tried ? item->attempt : item->attempt - 1;
+	row.started_at = tried ? item->started_at : DT_NOBEGIN;
 	row.finished_at = item->finished_at ? item->finished_at : GetCurrentTimestamp();
 	row.output = item->output;
 	row.has_output = item->has_output;
 	row.reason = item->reason;
 	row.worker = item->worker;
+	row.handled = item->handled;
+	row.has_emits = item->emissions != NIL;
+	if (row.has_emits)
+		row.emits = FlowEmissionsToJsonb(item->emissions);
 	if (item->failure != NULL)
 	{
 		row.error = FlowRunErrorJson(item->step->name, item->attempt,
@@ -125,6 +177,7 @@ add_attempt(const FlowItem *item, FlowChanges *changes)
 	FlowRowsAdd(&changes->attempts, &row);
 }
 
+/* A step that paused its run is ready again when the run goes on. */
 static void
 add_sleep(const FlowItem *item, FlowChanges *changes)
 {
@@ -132,8 +185,10 @@ add_sleep(const FlowItem *item, FlowChanges *changes)
 
 	memset(&row, 0, sizeof(row));
 	row.key = item->key;
-	row.status = FLOW_STEP_SLEEPING;
+	row.status = TIMESTAMP_IS_NOBEGIN(item->next_at)
+		? FLOW_STEP_READY : FLOW_STEP_SLEEPING;
 	row.attempt = item->attempt;
+	row.attempt_base = item->attempt_base;
 	row.due_at = item->next_at;
 	FlowRowsAdd(&changes->sleeps, &row);
 }
@@ -170,7 +225,7 @@ FlowSettleNeedsEnds(const FlowBatch *batch, const FlowRunRef *run)
 
 	if (run->whole)
 		return false;
-	if (run->failing || has_failure(run))
+	if (FlowRunIsWinding(run) || run->fails != NULL || run->isolated != NULL)
 		return true;
 	foreach(cell, batch->items)
 	{
@@ -180,28 +235,32 @@ FlowSettleNeedsEnds(const FlowBatch *batch, const FlowRunRef *run)
 			continue;
 		if (item->step == NULL)
 			return true;
-		if (item->status != FLOW_STEP_COMPLETED)
+		if (item->status == FLOW_STEP_HELD || item->status == FLOW_STEP_SLEEPING)
 			continue;
 		for (int i = 0; i < item->step->n_dependents; i++)
 		{
 			FlowStepDef *next = &run->definition->steps[item->step->dependents[i] - 1];
 
-			if (FlowReadyIs(next, run->ended))
-				ready++;
-			else if (FlowReadyIsOpen(next, run->ended))
+			if (run->ends.status[next->no] != 0)
+				continue;
+			if (!decides_alone(run, next))
 				return true;
+			ready++;
 		}
 	}
 	return ready == 0;
 }
 
+/*
+ * Whether what is known of this batch alone says what becomes of the step: it
+ * depends on one step, or on steps of this batch that have all completed.
+ */
 static bool
-has_failure(const FlowRunRef *run)
+decides_alone(const FlowRunRef *run, const FlowStepDef *next)
 {
-	for (int no = 1; no <= run->definition->n_steps; no++)
-		if (run->ended[no] == FLOW_STEP_FAILED)
-			return true;
-	return false;
+	return next->needs != FLOW_NEEDS_ANY && next->needs != FLOW_NEEDS_FIRST &&
+		FlowReadyCompute(next, &run->ends) == FLOW_READY_RUN &&
+		!FlowReadyIsOpen(next, &run->ends);
 }
 
 void
@@ -210,55 +269,169 @@ FlowSettleRun(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 	if (FlowRunStatusIsFinal(run->status) ||
 		FlowControlStops(batch, run->id))
 		return;					/* whoever resumes it looks again */
-	if (run->failing || has_failure(run))
+	if (FlowRunIsWinding(run) || run->fails != NULL)
 	{
-		fail_run(batch, run, changes);
+		FlowWindDown(batch, run, changes);
 		return;
 	}
-	make_ready(batch, run, changes);
-	if (run->status == FLOW_RUN_RUNNING &&
-		run->n_ended == run->definition->n_steps)
-		finish_run(run, FLOW_RUN_COMPLETED, changes);
+	if (run->isolated != NULL)
+		FlowRunSetError(run->id,
+						FlowRunErrorJson(run->isolated->step->name,
+										 run->isolated->attempt,
+										 run->isolated->failure), &run->tid);
+	settle_all(batch, run, changes);
+	if (run->status != FLOW_RUN_RUNNING)
+		return;
+	if (run->ends.n == run->definition->n_steps)
+		FlowFinishRun(run, FlowWindHasFailed(run) ? FLOW_RUN_FAILED
+					  : FLOW_RUN_COMPLETED, changes);
+	else if (run->pauses != NULL)
+		pause_run(run, changes);
 }
 
 /*
- * What the items of the batch have made ready; for the row of the run itself,
- * whatever is ready.
+ * What follows from the items of the batch; for the row of the run itself,
+ * from whatever has ended.
  */
 static void
-make_ready(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
+settle_all(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 {
 	FlowDefinition *definition = run->definition;
-	bool	   *listed = palloc0(sizeof(bool) * (definition->n_steps + 1));
+	int		   *from = palloc(sizeof(int) * (list_length(batch->items) + definition->n_steps + 1));
+	int			n = 0;
 	ListCell   *cell;
 
 	foreach(cell, batch->items)
 	{
 		FlowItem   *item = lfirst(cell);
-		int			n = definition->n_steps;
 
 		if (item->run != run || item->status == FLOW_STEP_READY)
 			continue;
 		if (item->step != NULL)
-			n = item->status == FLOW_STEP_COMPLETED ? item->step->n_dependents : 0;
-		for (int i = 0; i < n; i++)
 		{
-			int			no = item->step ? item->step->dependents[i] : i + 1;
-
-			if (listed[no] || !FlowReadyIs(&definition->steps[no - 1], run->ended))
-				continue;
-			listed[no] = true;
-			add_ready(run, &definition->steps[no - 1], changes);
+			if (run->ends.status[item->key.step_no] != 0)
+				from[n++] = item->key.step_no;
+			continue;
 		}
+		n = 0;
+		for (int no = 1; no <= definition->n_steps; no++)
+		{
+			if (definition->steps[no - 1].n_deps == 0 && run->ends.status[no] == 0)
+				FlowSettleReady(run, &definition->steps[no - 1], changes);
+			if (run->ends.status[no] != 0)
+				from[n++] = no;
+		}
+		break;
 	}
-	pfree(listed);
+	follow(batch, run, from, n, changes);
+	pfree(from);
+}
+
+/* A step that is first ends those it leaves behind, and more follows from that. */
+static void
+follow(FlowBatch *batch, FlowRunRef *run, const int *from, int n,
+	   FlowChanges *changes)
+{
+	FlowDefinition *definition = run->definition;
+	int		   *decided = palloc(sizeof(int) * (definition->n_steps + 1));
+	int		   *ended = palloc(sizeof(int) * (definition->n_steps + 1));
+	int			n_ended = 0;
+
+	n = FlowReadySpread(definition, &run->ends, from, n, false, decided);
+	for (int i = 0; i < n; i++)
+	{
+		FlowStepDef *step = &definition->steps[decided[i] - 1];
+
+		if (run->ends.status[step->no] == FLOW_STEP_SKIPPED)
+		{
+			skip(run, step, changes);
+			continue;
+		}
+		FlowSettleReady(run, step, changes);
+		if (step->needs == FLOW_NEEDS_FIRST)
+			n_ended += overtake(run, step, ended + n_ended, changes);
+	}
+	if (n_ended > 0)
+		follow(batch, run, ended, n_ended, changes);
+	pfree(decided);
+	pfree(ended);
 }
 
 static void
-add_ready(FlowRunRef *run, FlowStepDef *step, FlowChanges *changes)
+skip(FlowRunRef *run, const FlowStepDef *step, FlowChanges *changes)
+{
+	FlowOutcomeRow row;
+
+	FlowSettleInitEnd(&row, run, step->no, FLOW_STEP_SKIPPED);
+	row.reason = FlowReadyReason(step, &run->ends);
+	FlowRowsAdd(&changes->outcomes, &row);
+}
+
+void
+FlowSettleInitEnd(FlowOutcomeRow *row, const FlowRunRef *run, int step_no,
+				  FlowStepStatus status)
+{
+	memset(row, 0, sizeof(*row));
+	row->key.run_id = run->id;
+	row->key.step_no = step_no;
+	row->status = status;
+	row->started_at = DT_NOBEGIN;
+	row->finished_at = GetCurrentTimestamp();
+}
+
+/*
+ * Ends what the step has not waited for, and lists it; returns how many.  The
+ * worker that runs one of them finds that it has an end, and drops it.
+ */
+static int
+overtake(FlowRunRef *run, const FlowStepDef *step, int *ended,
+		 FlowChanges *changes)
+{
+	int			n = 0;
+
+	for (int i = 0; i < step->n_deps; i++)
+	{
+		int			no = step->deps[i];
+		FlowOutcomeRow row;
+
+		if (run->ends.status[no] != 0)
+			continue;
+		(void) take_away(run, no, changes);
+		FlowSettleInitEnd(&row, run, no, FLOW_STEP_CANCELLED);
+		row.reason = psprintf("step \"%s\" did not wait for it", step->name);
+		FlowRowsAdd(&changes->outcomes, &row);
+		FlowEndsNote(&run->ends, no, FLOW_STEP_CANCELLED, 0);
+		ended[n++] = no;
+	}
+	return n;
+}
+
+/* Deletes the task of a step, unless somebody has locked it. */
+static bool
+take_away(FlowRunRef *run, int step_no, FlowChanges *changes)
+{
+	ListCell   *cell;
+
+	foreach(cell, FlowTaskLockOf(run->id))
+	{
+		FlowTaskRow *task = lfirst(cell);
+
+		if (task->key.step_no != step_no || task->ended)
+			continue;
+		FlowRowsAdd(&changes->deletes, &task->tid);
+		if (run->items[step_no] != NULL)
+			run->items[step_no]->overtaken = true;
+		return true;
+	}
+	return false;
+}
+
+void
+FlowSettleReady(FlowRunRef *run, FlowStepDef *step, FlowChanges *changes)
 {
 	FlowTaskNew row;
 	FlowReady	ready;
+	bool		once = step->needs == FLOW_NEEDS_ALL || step->needs == FLOW_NEEDS_SOME;
 
 	if (run->items[step->no] != NULL && run->items[step->no]->has_task)
 		return;					/* claimed by this batch, and not run */
@@ -271,9 +444,10 @@ add_ready(FlowRunRef *run, FlowStepDef *step, FlowChanges *changes)
 	row.priority = FlowPlanPriority(step, run->priority);
 	row.status = FLOW_STEP_READY;
 	row.due_at = DT_NOBEGIN;
-	FlowRowsAdd(run->settling ? &changes->missing : &changes->inserts, &row);
+	FlowRowsAdd(once && !run->settling ? &changes->inserts : &changes->missing, &row);
 
-	if (run->status != FLOW_RUN_RUNNING)
+	if (run->status == FLOW_RUN_PENDING || run->status == FLOW_RUN_PAUSED ||
+		run->status == FLOW_RUN_HELD)
 		return;
 	memset(&ready, 0, sizeof(ready));
 	ready.key = row.key;
@@ -283,216 +457,41 @@ add_ready(FlowRunRef *run, FlowStepDef *step, FlowChanges *changes)
 	FlowWakeNoteReady(run->owner, &ready);
 }
 
+/* As flow_pause does; with resume_after, a timer resumes it. */
 static void
-fail_run(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
+pause_run(FlowRunRef *run, FlowChanges *changes)
 {
-	bool		others;
+	const FlowItem *item = run->pauses;
+	int64		after = run->definition->resume_after;
+	FlowTaskNew row;
 
-	if (!run->failing)
+	FlowRunSetStatus(run->id, FLOW_RUN_PAUSED,
+					 psprintf("step \"%s\" failed: %s", item->step->name,
+							  item->failure->message));
+	run->status = FLOW_RUN_PAUSED;
+	memset(&row, 0, sizeof(row));
+	row.key.run_id = run->id;
+	row.key.step_no = FLOW_STEP_RUN;
+	row.owner = run->owner;
+	row.workflow_id = run->workflow_id;
+	row.definition_id = run->definition->id;
+	row.priority = run->priority;
+	row.status = FLOW_STEP_READY;
+	row.due_at = DT_NOBEGIN;
+	FlowRowsAdd(&changes->missing, &row);
+	if (after > 0)
 	{
-		FlowItem   *first = NULL;
-		ListCell   *cell;
-
-		foreach(cell, batch->items)
-		{
-			FlowItem   *item = lfirst(cell);
-
-			if (item->run == run && item->status == FLOW_STEP_FAILED &&
-				(first == NULL || item->finished_at < first->finished_at))
-				first = item;
-		}
-		if (first != NULL)
-			FlowRunSetFailing(run->id,
-							  FlowRunErrorJson(first->step->name, first->attempt,
-											   first->failure), &run->tid);
-		run->failing = true;
+		row.key.item_no = FLOW_ITEM_RESUME;
+		row.status = FLOW_STEP_SLEEPING;
+		row.due_at = GetCurrentTimestamp() + after;
+		FlowRowsAdd(&changes->missing, &row);
+		FlowWakeNoteDue(&row.key, row.due_at);
 	}
-	others = take_away_tasks(batch, run, changes);
-	if (others || run->status != FLOW_RUN_RUNNING)
-		return;
-	end_rest(run, changes);
-	finish_run(run, FLOW_RUN_FAILED, changes);
-}
-
-/*
- * Takes away the tasks of a failing run that nobody is running.  Returns true
- * if there are others: steps that run right now, or have ended and are not yet
- * settled, whose worker will come here.
- */
-static bool
-take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
-{
-	int			mine = 0;
-	ListCell   *cell;
-
-	foreach(cell, FlowTaskLockOf(run->id))
-	{
-		FlowTaskRow *task = lfirst(cell);
-		FlowItem   *item = item_of(batch, &task->key);
-		FlowItem	foreign;
-
-		if (item == NULL && task->ended)
-			continue;
-		mine++;
-		if (item != NULL && item->status != FLOW_STEP_READY &&
-			item->status != FLOW_STEP_HELD)
-			continue;			/* settled already */
-		if (task->key.step_no == FLOW_STEP_RUN && run->status != FLOW_RUN_RUNNING)
-			continue;			/* a paused run keeps it */
-		if (item == NULL)
-		{
-			memset(&foreign, 0, sizeof(foreign));
-			item = &foreign;
-			item->key = task->key;
-			item->run = run;
-			item->tid = task->tid;
-			item->attempt = task->attempt + 1;
-			item->has_task = true;
-			if (task->key.step_no != FLOW_STEP_RUN)
-				item->step = &run->definition->steps[task->key.step_no - 1];
-		}
-		item->status = FLOW_STEP_CANCELLED;
-		item->reason = "the run failed";
-		FlowSettleItem(item, changes);
-	}
-	return list_length(FlowTaskListOf(run->id)) > mine;
-}
-
-static FlowItem *
-item_of(FlowBatch *batch, const FlowStepKey *key)
-{
-	ListCell   *cell;
-
-	foreach(cell, batch->items)
-	{
-		FlowItem   *item = lfirst(cell);
-
-		if (item->has_task && item->key.run_id == key->run_id &&
-			item->key.step_no == key->step_no && item->key.item_no == key->item_no)
-			return item;
-	}
-	return NULL;
-}
-
-/* The steps that a failed run will not execute. */
-static void
-end_rest(FlowRunRef *run, FlowChanges *changes)
-{
-	FlowDefinition *definition = run->definition;
-	uint8	   *fate = palloc0(definition->n_steps + 1);
-	int		   *cause = palloc0(sizeof(int) * (definition->n_steps + 1));
-
-	FlowReadyComputeFate(definition, run->ended, fate, cause);
-	for (int no = 1; no <= definition->n_steps; no++)
-	{
-		FlowOutcomeRow row;
-
-		if (fate[no] == 0)
-			continue;
-		memset(&row, 0, sizeof(row));
-		row.key.run_id = run->id;
-		row.key.step_no = no;
-		row.status = fate[no];
-		row.started_at = DT_NOBEGIN;
-		row.finished_at = GetCurrentTimestamp();
-		row.reason = cause[no] != 0
-			? psprintf("step \"%s\" failed", definition->steps[cause[no] - 1].name)
-			: "the run failed";
-		FlowRowsAdd(&changes->outcomes, &row);
-	}
-}
-
-static void
-finish_run(FlowRunRef *run, FlowRunStatus status, FlowChanges *changes)
-{
-	FlowRunEnd	end;
-	bool		isnull = true;
-
-	memset(&end, 0, sizeof(end));
-	end.id = run->id;
-	end.tid = run->tid;
-	end.status = status;
-	if (status == FLOW_RUN_COMPLETED)
-		end.output = output_of_run(run, &isnull);
-	end.has_output = !isnull;
-	end.workflow_id = run->workflow_id;
-	end.key = run->key;
-	FlowRowsAdd(&changes->ends, &end);
-	run->status = status;
-
 	if (run->notify)
 	{
 		FlowEventRow event = FlowRunEvent(run->id, run->workflow_id, run->key,
-										  FlowRunStatusName(status), InvalidOid);
+										  "paused", InvalidOid);
 
 		FlowRowsAdd(&changes->events, &event);
 	}
-}
-
-/* The output of the only sink that completed, or an object of them by name. */
-static Datum
-output_of_run(FlowRunRef *run, bool *isnull)
-{
-	int			sink = 0;
-	int			n = 0;
-
-	for (int no = 1; no <= run->definition->n_steps; no++)
-	{
-		if (!is_completed_sink(run, no))
-			continue;
-		sink = no;
-		n++;
-	}
-	*isnull = n == 0;
-	if (n == 1)
-		return FlowContextOutput(run, sink, isnull);
-	return n == 0 ? (Datum) 0 : object_of_sinks(run);
-}
-
-static Datum
-object_of_sinks(FlowRunRef *run)
-{
-	JsonbParseState *state = NULL;
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	for (int no = 1; no <= run->definition->n_steps; no++)
-	{
-		JsonbValue	key;
-		JsonbValue	value;
-		Datum		output;
-		bool		isnull;
-
-		if (!is_completed_sink(run, no))
-			continue;
-		key.type = jbvString;
-		key.val.string.val = run->definition->steps[no - 1].name;
-		key.val.string.len = strlen(key.val.string.val);
-		pushJsonbValue(&state, WJB_KEY, &key);
-
-		output = FlowContextOutput(run, no, &isnull);
-		if (isnull)
-			value.type = jbvNull;
-		else
-		{
-			Jsonb	   *jsonb = DatumGetJsonbP(output);
-
-			if (!JB_ROOT_IS_SCALAR(jsonb) ||
-				!JsonbExtractScalar(&jsonb->root, &value))
-			{
-				value.type = jbvBinary;
-				value.val.binary.data = &jsonb->root;
-				value.val.binary.len = VARSIZE(jsonb) - VARHDRSZ;
-			}
-		}
-		pushJsonbValue(&state, WJB_VALUE, &value);
-	}
-	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT,
-														   NULL)));
-}
-
-static bool
-is_completed_sink(const FlowRunRef *run, int no)
-{
-	return run->definition->steps[no - 1].n_dependents == 0 &&
-		run->ended[no] == FLOW_STEP_COMPLETED;
 }

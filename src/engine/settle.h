@@ -19,10 +19,16 @@ extern void FlowSettleItem(FlowItem *item, FlowChanges *changes);
 extern bool FlowSettleNeedsEnds(const FlowBatch *batch, const FlowRunRef *run);
 
 /*
- * Decides what becomes ready, or that the run has completed or failed.
+ * Decides what becomes ready or is skipped, and whether the run is over.
  * Needs the run locked, SPI, and must be raised.
  */
 extern void FlowSettleRun(FlowBatch *batch, FlowRunRef *run,
 						  FlowChanges *changes);
+
+/* For wind.c: makes a step ready; begins the row of one that did not run. */
+extern void FlowSettleReady(FlowRunRef *run, FlowStepDef *step,
+							FlowChanges *changes);
+extern void FlowSettleInitEnd(FlowOutcomeRow *row, const FlowRunRef *run,
+							  int step_no, FlowStepStatus status);
 
 #endif							/* FLOW_SETTLE_H */

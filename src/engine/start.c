@@ -18,6 +18,7 @@
 
 #include "base/identity.h"
 #include "catalog/cat_event.h"
+#include "catalog/cat_outcome.h"
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"
 #include "define/access.h"
@@ -283,7 +284,13 @@ insert_run(const FlowStart *start, const FlowWorkflow *workflow,
 	run.started_by_name = GetUserNameFromId(caller, false);
 	run.started_by_app = application_name ? application_name : "";
 	run.created_at = GetCurrentTimestamp();
+	run.early = start->n_keep > 0;
 	FlowRunInsert(&run);
+	if (start->n_keep > 0)
+	{
+		FlowOutcomeCopy(start->keep_of, run_id, start->keep, start->n_keep);
+		FlowDataCopy(start->keep_of, run_id);
+	}
 }
 
 static void
@@ -291,7 +298,7 @@ insert_tasks(const FlowStart *start, const FlowWorkflow *workflow,
 			 FlowDefinition *definition, int64 run_id)
 {
 	bool		later = starts_later(start);
-	int			n = later ? 0 : definition->n_roots;
+	int			n = later || start->n_keep > 0 ? 0 : definition->n_roots;
 	FlowTaskNew *rows = palloc0(sizeof(FlowTaskNew) * Max(n, 1));
 
 	for (int i = 0; i < Max(n, 1); i++)

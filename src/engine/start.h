@@ -20,6 +20,9 @@ typedef struct FlowStart
 	int32		version;		/* 0: the newest */
 	bool		once;
 	TimestampTz slot;			/* DT_NOBEGIN: none */
+	int64		keep_of;		/* earlier run ... */
+	int		   *keep;			/* ... of which these steps are not run again */
+	int			n_keep;
 } FlowStart;
 
 /*

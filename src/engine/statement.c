@@ -35,6 +35,7 @@ typedef struct Program
 {
 	dlist_node	node;			/* in "programs", the latest used first */
 	FlowStepDef *step;
+	FlowSqlText *source;
 	MemoryContext context;
 	int			n;
 	Statement  *statements;
@@ -45,21 +46,23 @@ static int	n_programs = 0;
 
 /* The statement that is running, or failed last; of "running_step" */
 static const Statement *running = NULL;
+static RawParseMode running_mode;
 static const FlowStepDef *running_step = NULL;
 
-static Program *find_program(FlowStepDef *step);
-static Program *split(FlowStepDef *step);
+static Program *find_program(FlowStepDef *step, FlowSqlText *source);
+static Program *split(FlowStepDef *step, FlowSqlText *source);
+static RawParseMode parse_mode(const FlowSqlText *source);
 static void drop_program(Program *program);
-static void prepare(FlowStepDef *step, Statement *statement);
+static void prepare(Program *program, Statement *statement);
 static void run(Statement *statement, ParamListInfo params, DestReceiver *dest);
 static void refuse(int code);
 
 Datum
-FlowStatementsRun(FlowStepDef *step, ParamListInfo params,
+FlowStatementsRun(FlowStepDef *step, FlowSqlRole role, ParamListInfo params,
 				  MemoryContext context, bool *isnull)
 {
-	Program    *program = find_program(step);
-	DestReceiver *dest = FlowResultCreate(step->result, context);
+	Program    *program = find_program(step, &step->sql[role]);
+	DestReceiver *dest = FlowResultCreate(step->sql[role].result, context);
 
 	for (int i = 0; i < program->n; i++)
 	{
@@ -67,8 +70,9 @@ FlowStatementsRun(FlowStepDef *step, ParamListInfo params,
 
 		running = statement;
 		running_step = step;
+		running_mode = parse_mode(program->source);
 		if (statement->plan == NULL)
-			prepare(step, statement);
+			prepare(program, statement);
 		run(statement, params, i == program->n - 1 ? dest : None_Receiver);
 	}
 	running = NULL;
@@ -82,36 +86,36 @@ FlowStatementsHint(const FlowStepDef *step, const ErrorData *error)
 
 	if (running == NULL || running_step != step)
 		return NULL;
-	raw = raw_parser(running->text, RAW_PARSE_DEFAULT);
+	raw = raw_parser(running->text, running_mode);
 	if (list_length(raw) != 1)
 		return NULL;
 	return FlowNamesHint(step, linitial_node(RawStmt, raw)->stmt, error);
 }
 
 static Program *
-find_program(FlowStepDef *step)
+find_program(FlowStepDef *step, FlowSqlText *source)
 {
-	Program    *program = step->program;
+	Program    *program = source->program;
 
 	if (program != NULL)
 	{
 		dlist_move_head(&programs, &program->node);
 		return program;
 	}
-	program = split(step);
+	program = split(step, source);
 	if (n_programs >= MAX_PROGRAMS)
 		drop_program(dlist_tail_element(Program, node, &programs));
 	dlist_push_head(&programs, &program->node);
 	n_programs++;
-	step->program = program;
+	source->program = program;
 	return program;
 }
 
 static Program *
-split(FlowStepDef *step)
+split(FlowStepDef *step, FlowSqlText *source)
 {
 	MemoryContext scratch = CurrentMemoryContext;
-	List	   *raw = raw_parser(step->sql, RAW_PARSE_DEFAULT);
+	List	   *raw = raw_parser(source->text, parse_mode(source));
 	MemoryContext context;
 	Program    *program;
 	ListCell   *cell;
@@ -121,18 +125,25 @@ split(FlowStepDef *step)
 	MemoryContextSwitchTo(context);
 	program = palloc0(sizeof(Program));
 	program->step = step;
+	program->source = source;
 	program->context = context;
 	program->statements = palloc0(sizeof(Statement) * Max(list_length(raw), 1));
 	foreach(cell, raw)
 	{
 		RawStmt    *stmt = lfirst_node(RawStmt, cell);
-		const char *text = step->sql + stmt->stmt_location;
+		const char *sql = source->text +stmt->stmt_location;
 
 		program->statements[program->n++].text =
-			stmt->stmt_len > 0 ? pnstrdup(text, stmt->stmt_len) : pstrdup(text);
+			stmt->stmt_len > 0 ? pnstrdup(sql, stmt->stmt_len) : pstrdup(sql);
 	}
 	MemoryContextSwitchTo(scratch);
 	return program;
+}
+
+static RawParseMode
+parse_mode(const FlowSqlText *source)
+{
+	return source->expression ? RAW_PARSE_PLPGSQL_EXPR : RAW_PARSE_DEFAULT;
 }
 
 static void
@@ -141,7 +152,7 @@ drop_program(Program *program)
 	for (int i = 0; i < program->n; i++)
 		if (program->statements[i].plan != NULL)
 			SPI_freeplan(program->statements[i].plan);
-	program->step->program = NULL;
+	program->source->program = NULL;
 	dlist_delete(&program->node);
 	n_programs--;
 	if (running_step == program->step)
@@ -154,7 +165,7 @@ drop_program(Program *program)
  * execution, so the hook's argument is the step of the cached definition.
  */
 static void
-prepare(FlowStepDef *step, Statement *statement)
+prepare(Program *program, Statement *statement)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	SPIPrepareOptions options;
@@ -162,8 +173,8 @@ prepare(FlowStepDef *step, Statement *statement)
 
 	memset(&options, 0, sizeof(options));
 	options.parserSetup = FlowNamesParserSetup;
-	options.parserSetupArg = step;
-	options.parseMode = RAW_PARSE_DEFAULT;
+	options.parserSetupArg = program->step;
+	options.parseMode = parse_mode(program->source);
 	options.cursorOptions = CURSOR_OPT_PARALLEL_OK;
 	plan = SPI_prepare_extended(statement->text, &options);
 	if (plan == NULL)

@@ -10,12 +10,13 @@
 #include "nodes/params.h"
 
 /*
- * Runs the statements of a step as whoever is current, and returns its output
- * in "context"; *isnull if it has none.  Needs a connection to SPI and a
- * transaction; params are those of FlowContextParams.
+ * Runs one of the SQL texts of a step as whoever is current, and returns its
+ * output in "context"; *isnull if it has none.  Needs a connection to SPI and
+ * a transaction; params are those of FlowContextParams.
  */
-extern Datum FlowStatementsRun(FlowStepDef *step, ParamListInfo params,
-							   MemoryContext context, bool *isnull);
+extern Datum FlowStatementsRun(FlowStepDef *step, FlowSqlRole role,
+							   ParamListInfo params, MemoryContext context,
+							   bool *isnull);
 
 /*
  * A hint for an error of the step that ran last, if it used one of the step's names

@@ -15,6 +15,7 @@
 
 #include "catalog/cat_release.h"
 #include "engine/context.h"
+#include "engine/emission.h"
 #include "guc.h"
 
 PG_FUNCTION_INFO_V1(flow_run_id);
@@ -24,6 +25,9 @@ PG_FUNCTION_INFO_V1(flow_attempt);
 PG_FUNCTION_INFO_V1(flow_slot);
 PG_FUNCTION_INFO_V1(flow_input);
 PG_FUNCTION_INFO_V1(flow_output);
+PG_FUNCTION_INFO_V1(flow_error);
+PG_FUNCTION_INFO_V1(flow_emit);
+PG_FUNCTION_INFO_V1(flow_event);
 PG_FUNCTION_INFO_V1(flow_get);
 PG_FUNCTION_INFO_V1(flow_set);
 PG_FUNCTION_INFO_V1(flow_idempotency_key);
@@ -84,6 +88,48 @@ flow_output(PG_FUNCTION_ARGS)
 	if (isnull)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(output);
+}
+
+Datum
+flow_error(PG_FUNCTION_ARGS)
+{
+	FlowItem   *item = FlowContextRequire("flow_error");
+	FlowStepDef *step = upstream_step(item, text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	bool		isnull;
+	Datum		error = FlowContextError(item->run, step->no, &isnull);
+
+	if (isnull)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(error);
+}
+
+Datum
+flow_emit(PG_FUNCTION_ARGS)
+{
+	FlowItem   *item = FlowContextRequire("flow_emit");
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"event\" must not be null"),
+				 errdetail("Other steps depend on the event by its name."),
+				 errhint("Call flow_emit only when there is something to emit.")));
+	check_data("payload", PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1));
+	FlowEmissionAdd(item, text_to_cstring(PG_GETARG_TEXT_PP(0)),
+					PG_ARGISNULL(1) ? (Datum) 0
+					: PointerGetDatum(PG_GETARG_JSONB_P(1)),
+					PG_ARGISNULL(1));
+	PG_RETURN_VOID();
+}
+
+Datum
+flow_event(PG_FUNCTION_ARGS)
+{
+	FlowItem   *item = FlowContextRequire("flow_event");
+	FlowStepDef *step = upstream_step(item, text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	PG_RETURN_DATUM(FlowEmissionPayloads(item, step,
+										 text_to_cstring(PG_GETARG_TEXT_PP(1))));
 }
 
 /* As for names in SQL: only what has surely ended can be asked for. */

@@ -156,6 +156,12 @@ FlowWatchTake(void)
 	return cause;
 }
 
+FlowWatchCause
+FlowWatchPeek(void)
+{
+	return fired;
+}
+
 double
 FlowWatchLimit(void)
 {

@@ -40,6 +40,9 @@ extern void FlowWatchForLocks(const FlowBatch *batch, int patience);
  */
 extern FlowWatchCause FlowWatchTake(void);
 
+/* The same, and it is not forgotten. */
+extern FlowWatchCause FlowWatchPeek(void);
+
 /* The time limit that was armed last, in milliseconds. */
 extern double FlowWatchLimit(void);
 

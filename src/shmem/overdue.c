@@ -1,10 +1,12 @@
 /*-------------------------------------------------------------------------
  * overdue.c
- *	  Attempts whose worker had to be ended, since they would not stop.
+ *	  Attempts that have met their time limit and are not recorded yet.
  *
- * Such a worker cannot record anything itself, and without a record the step
- * would be run again for ever.  It leaves a note here on its way out, before
- * its transaction is aborted and so before anybody else can claim the step.
+ * A worker that had to be ended, since its step would not stop, cannot record
+ * anything itself, and without a record the step would be run again for ever.
+ * Any other records it in a transaction after the one that is aborted, and
+ * whoever claims the step in between would run it once more, as long as it may.
+ * So a note is left here before the abort, and before anybody else can claim.
  *
  * The latest few are kept, by number modulo size; a number of attempt is used
  * once, so a note that was obeyed needs no removal.  What a crash of the
@@ -74,11 +76,13 @@ FlowOverdueFind(int64 home, const FlowStepKey *key, int32 attempt,
 				FlowOverdue *out)
 {
 	bool		found = false;
+	int			n;
 
 	if (!FlowShmemIsAvailable() || pg_atomic_read_u64(&shared->count) == 0)
 		return false;
 	SpinLockAcquire(&shared->mutex);
-	for (int i = 0; i < OVERDUE_KEPT && !found; i++)
+	n = Min(pg_atomic_read_u64(&shared->count), OVERDUE_KEPT);
+	for (int i = 0; i < n && !found; i++)
 		if (is_of(&shared->notes[i], home, key, attempt))
 		{
 			*out = shared->notes[i];

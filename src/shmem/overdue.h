@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * overdue.h
- *	  Attempts whose worker had to be ended, since they would not stop.
+ *	  Attempts that have met their time limit and are not recorded yet.
  *-------------------------------------------------------------------------
  */
 #ifndef FLOW_OVERDUE_H
@@ -19,8 +19,8 @@ typedef struct FlowOverdue
 } FlowOverdue;
 
 /*
- * The worker that ran this attempt ends, since the attempt went on after its
- * time limit; whoever claims the step next is to record that.  For an exit
+ * The attempt has met its time limit and is about to be rolled back, or its
+ * worker ended; whoever claims the step next is to record that.  For an exit
  * callback: cannot fail.
  */
 extern void FlowOverdueNote(const FlowOverdue *overdue);

@@ -25,6 +25,7 @@
 #include "shmem/overdue.h"
 #include "shmem/queue.h"
 #include "shmem/recorder.h"
+#include "shmem/reload.h"
 #include "shmem/ring.h"
 #include "shmem/share.h"
 #include "shmem/shmem.h"
@@ -54,6 +55,7 @@ static const Part parts[] = {
 	{"average", FlowAverageShmemSize, FlowAverageShmemInit},
 	{"recorder", FlowRecorderShmemSize, FlowRecorderShmemInit},
 	{"overdue", FlowOverdueShmemSize, FlowOverdueShmemInit},
+	{"reload", FlowReloadShmemSize, FlowReloadShmemInit},
 #ifdef FLOW_TEST
 	{"test points", FlowTestShmemSize, FlowTestShmemInit},
 #endif

@@ -42,6 +42,7 @@
 #include "shmem/database.h"
 #include "shmem/queue.h"
 #include "shmem/recorder.h"
+#include "shmem/reload.h"
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"
 #include "worker/launcher.h"
@@ -152,7 +153,7 @@ begin(void)
 		.hcxt = TopMemoryContext
 	};
 
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	FlowReloadListen();
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGINT, SIG_IGN);	/* a cancel is for statements of users */
 	BackgroundWorkerUnblockSignals();

@@ -42,6 +42,7 @@
 #include "shmem/database.h"
 #include "shmem/queue.h"
 #include "shmem/recorder.h"
+#include "shmem/reload.h"
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"
 #include "worker/emit.h"
@@ -174,7 +175,7 @@ FlowSchedulerMain(Datum main_arg)
 static void
 begin(Oid database)
 {
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	FlowReloadListen();
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGINT, SIG_IGN);	/* a cancel is for statements of users */
 	BackgroundWorkerUnblockSignals();
@@ -397,13 +398,18 @@ compute_wake_time(TimestampTz now)
 												 SCHEDULER_LINGER));
 }
 
+/*
+ * The latch may have been set for a request while we worked, and reset in a
+ * wait for a lock; so the requests themselves are looked at once more.
+ */
 static void
 sleep_until(TimestampTz wake)
 {
-	long		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-														  wake);
+	TimestampTz now = GetCurrentTimestamp();
+	long		timeout = TimestampDifferenceMilliseconds(now, wake);
 
-	if (timeout <= 0 && wake <= GetCurrentTimestamp())
+	if (wake <= now ||
+		(paused_until <= now && FlowDatabaseHasAsked(MyDatabaseId)))
 		return;
 	pgstat_report_activity(STATE_IDLE, NULL);
 	(void) pgstat_report_stat(true);

@@ -40,6 +40,7 @@
 #include "shmem/database.h"
 #include "shmem/queue.h"
 #include "shmem/recorder.h"
+#include "shmem/reload.h"
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
@@ -135,7 +136,7 @@ begin(void)
 		proc_exit(1);
 	on_shmem_exit(end, (Datum) 0);
 
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	FlowReloadListen();
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	if (FlowDatabaseIsLetGo(worker_args.database))
@@ -186,6 +187,9 @@ ensure_role(void)
 }
 
 /*
+ * flow.databases may have changed since this worker was registered, and before
+ * it was forked, which no SIGHUP tells.
+ *
  * The short deadlock timeout makes a batch the victim of a deadlock, and never
  * the client it has met: the batch can be done again.
  */
@@ -199,6 +203,7 @@ attach(void)
 	StartTransactionCommand();
 	database_name = MemoryContextStrdup(TopMemoryContext,
 										get_database_name(MyDatabaseId));
+	is_excluded = !FlowGucIncludesDatabase(database_name);
 	CommitTransactionCommand();
 	FlowSlotAttach(FLOW_PROCESS_WORKER, MyDatabaseId, worker_args.role);
 	FlowRecorderAttach(MyDatabaseId);

@@ -7,7 +7,7 @@
 -- and nothing else counts: what is compared is the effect of the steps with
 -- what the extension says about them.  Call it when everything has ended.
 WITH step AS (
-	SELECT s.run_id, s.name, s.status, s.step_no, s.started_at, s.finished_at,
+	SELECT s.run_id, s.name, s.status, s.handled, s.step_no, s.started_at, s.finished_at,
 		(SELECT count(*) FROM audit a
 		 WHERE a.run_id = s.run_id AND a.step = s.name) AS effects,
 		(SELECT min(a.no) FROM audit a
@@ -18,6 +18,7 @@ WITH step AS (
 	FROM flow.run r
 		JOIN flow.workflow_step w USING (workflow, version)
 		CROSS JOIN LATERAL unnest(w.after) AS d(name)
+	WHERE NOT w.options ? 'needs' AND d.name NOT LIKE '%:%'
 )
 SELECT 'unfinished run' AS problem, r.id AS run_id, r.status AS detail
 FROM flow.run r
@@ -34,7 +35,12 @@ AND s.status NOT IN ('completed', 'failed', 'skipped', 'cancelled')
 UNION ALL
 SELECT 'completed run with another step', s.run_id, s.name || ' ' || s.status
 FROM step s JOIN flow.run r ON r.id = s.run_id
-WHERE r.status = 'completed' AND s.status <> 'completed'
+	JOIN flow.workflow_step w ON w.workflow = r.workflow AND w.version = r.version AND w.name = s.name
+WHERE r.status = 'completed' AND s.status NOT IN ('completed', 'skipped')
+AND NOT s.handled AND w.options->>'on_error' IS DISTINCT FROM 'continue'
+AND NOT (s.status = 'cancelled' AND EXISTS (
+	SELECT FROM flow.workflow_step f
+	WHERE f.workflow = r.workflow AND f.version = r.version AND f.options->>'needs' = 'first'))
 UNION ALL
 SELECT 'completed step without effect', s.run_id, s.name
 FROM step s
@@ -68,12 +74,15 @@ SELECT 'step without its dependency', e.run_id, e.dependency || ' -> ' || e.name
 FROM edge e
 	JOIN step s ON s.run_id = e.run_id AND s.name = e.name
 	JOIN step d ON d.run_id = e.run_id AND d.name = e.dependency
+	JOIN flow.run r ON r.id = e.run_id
+	JOIN flow.workflow_step w ON w.workflow = r.workflow AND w.version = r.version AND w.name = d.name
 WHERE s.status = 'completed' AND d.status <> 'completed'
+AND NOT (d.status = 'failed' AND NOT d.handled AND w.options->>'on_error' IS NOT DISTINCT FROM 'continue')
 UNION ALL
 SELECT 'order', e.run_id, e.dependency || ' -> ' || e.name
 FROM edge e
 	JOIN step s ON s.run_id = e.run_id AND s.name = e.name
 	JOIN step d ON d.run_id = e.run_id AND d.name = e.dependency
-WHERE s.status = 'completed'
+WHERE s.status = 'completed' AND d.status = 'completed'
 AND (d.no >= s.no OR d.finished_at > s.started_at)
 ORDER BY 1, 2, 3

@@ -47,9 +47,14 @@ SELECT flow_start('ret', '{"card": "secret 2", "fail": "yes"}', key => 'secret b
 SELECT flow_start('ret', '{"card": "secret 3"}') AS cancelled \gset
 SELECT flow_start('ret', '{"card": "secret 4"}', key => 'live') AS live \gset
 SELECT flow_pause(:live, 'secret pause');
+SELECT flow_define('ret-hand', ARRAY[flow_step('a', $$ SELECT flow_emit('e', '"secret event"') $$), flow_step('b', 'SELECT 1')]);
+SELECT flow_start('ret-hand') AS hand \gset
+SELECT flow_finish(:hand, 'b', '"secret output"', reason => 'secret hand');
+SELECT flow_drain(:hand);
 SELECT flow_drain(:good), flow_drain(:bad), flow_cancel(:cancelled, 'secret reason');
 RESET SESSION AUTHORIZATION;
 SELECT * FROM ret_secrets(:bad);
+SELECT * FROM ret_secrets(:hand);
 
 -- Who may
 SET ROLE regress_flow_ret_other;
@@ -94,9 +99,9 @@ SELECT flow_delete_data(:cancelled, key => true), flow_delete_data(:cancelled, k
 SELECT status, status_reason, key FROM flow.run WHERE id = :cancelled;
 SELECT status, detail FROM flow.event WHERE run_id = :cancelled ORDER BY id;
 SELECT name, status, reason FROM flow.step WHERE run_id = :cancelled ORDER BY step_no;
-SELECT flow_delete_data(:good, true);
+SELECT flow_delete_data(:good, true), flow_delete_data(:hand);
 RESET ROLE;
-SELECT v.run, s.* FROM unnest(ARRAY[:good, :bad, :cancelled, :started]) v(run), ret_secrets(v.run) s WHERE s.secrets > 0;
+SELECT v.run, s.* FROM unnest(ARRAY[:good, :bad, :cancelled, :started, :hand]) v(run), ret_secrets(v.run) s WHERE s.secrets > 0;
 
 -- The key is known by its hash to whoever has it
 SET ROLE regress_flow_ret_owner;
@@ -108,6 +113,7 @@ SELECT ret_error('flow_delete_data(' || :live || ')');
 SELECT ret_error('flow_delete_data(' || :bad || ' + 1000000)');
 SELECT ret_error('flow_delete_data(NULL)');
 SELECT ret_error('flow_retry(' || :bad || ')');
+SELECT ret_error('flow_rerun(' || :bad || ', ''a'')');
 BEGIN READ ONLY;
 SELECT flow_delete_data(:good);
 ROLLBACK;
@@ -225,7 +231,7 @@ FROM unnest('{keep => ''0'',keep => ''-1 day'',keep_data => ''1100 years'',keep_
 SELECT version, keep, keep_data FROM flow.workflow WHERE name = 'ret-keep';
 RESET SESSION AUTHORIZATION;
 
-SELECT flow_drop(name, force => true) FROM unnest('{ret,ret-keep,ret-other}'::text[]) name;
+SELECT flow_drop(name, force => true) FROM unnest('{ret,ret-hand,ret-keep,ret-other}'::text[]) name;
 SELECT flow_prune('0') > 0 AS superusers_prune_all;
 DELETE FROM flow_internal.workflow_grant WHERE role_name ~ '^regress_flow_ret';
 DROP FUNCTION ret_secrets, ret_error;

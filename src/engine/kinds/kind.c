@@ -12,6 +12,7 @@
 #include "engine/kinds/kind.h"
 
 static const FlowKindExecute execute_of[FLOW_KIND_COUNT] = {
+	[FLOW_KIND_CHOICE] = FlowKindChoiceExecute,
 	[FLOW_KIND_SQL] = FlowKindSqlExecute,
 };
 

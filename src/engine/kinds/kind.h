@@ -17,6 +17,9 @@ typedef void (*FlowKindExecute) (FlowBatch *batch, FlowItem *item);
 /* The function of a kind.  A kind that cannot be executed is an error. */
 extern FlowKindExecute FlowKindExecuteOf(FlowStepKind kind);
 
+/* kinds/choice.c */
+extern void FlowKindChoiceExecute(FlowBatch *batch, FlowItem *item);
+
 /* kinds/sql.c */
 extern void FlowKindSqlExecute(FlowBatch *batch, FlowItem *item);
 

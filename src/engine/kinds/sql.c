@@ -17,7 +17,7 @@ FlowKindSqlExecute(FlowBatch *batch, FlowItem *item)
 	ParamListInfo params = FlowContextParams(item->step->definition);
 	bool		isnull;
 
-	item->output = FlowStatementsRun(item->step, params, batch->context,
-									 &isnull);
+	item->output = FlowStatementsRun(item->step, FLOW_SQL_STEP, params,
+									 batch->context, &isnull);
 	item->has_output = !isnull;
 }

@@ -1,0 +1,114 @@
+/*-------------------------------------------------------------------------
+ * whole.c
+ *	  A whole run at once, in the caller's transaction: flow_execute.
+ *
+ * Nothing but a start and a drain: same batches, same flush.  What is
+ * different is the end: a run that has not completed becomes an error of the
+ * caller's statement, with the SQLSTATE of the step that failed.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "base/identity.h"
+#include "catalog/cat_run.h"
+#include "catalog/cat_task.h"
+#include "define/plan.h"
+#include "engine/drain.h"
+#include "engine/start.h"
+#include "engine/whole.h"
+
+static void raise_failure(int64 run_id, const char *workflow,
+						  NullableDatum error) pg_attribute_noreturn();
+static void raise_waiting(const FlowRunRow *run, const char *workflow) pg_attribute_noreturn();
+static char *text_of(Datum error, const char *key);
+
+Datum
+FlowWholeExecute(const char *workflow, Datum input, bool *isnull)
+{
+	FlowStart	start;
+	FlowIdentity identity;
+	FlowRunRow	run;
+	NullableDatum output;
+	NullableDatum error;
+	int64		run_id;
+
+	memset(&start, 0, sizeof(start));
+	start.workflow = workflow;
+	start.input = input;
+	start.on_conflict = "return";
+	start.start_at = DT_NOBEGIN;
+	start.slot = DT_NOBEGIN;
+	run_id = FlowRunStart(&start);
+	(void) FlowDrain(run_id, 0, true);
+
+	FlowIdentityRaise(&identity);
+	if (!FlowRunLoad(run_id, &run))
+		elog(ERROR, "run " INT64_FORMAT " is gone", run_id);
+	FlowRunResult(run_id, &output, &error);
+	FlowIdentityRestore(&identity);
+	if (run.status == FLOW_RUN_FAILED)
+		raise_failure(run_id, workflow, error);
+	if (run.status != FLOW_RUN_COMPLETED)
+		raise_waiting(&run, workflow);
+	*isnull = output.isnull;
+	return output.value;
+}
+
+static void
+raise_failure(int64 run_id, const char *workflow, NullableDatum error)
+{
+	char	   *code = text_of(error.value, "sqlstate");
+	char	   *detail = text_of(error.value, "detail");
+	char	   *hint = text_of(error.value, "hint");
+
+	ereport(ERROR,
+			(errcode(code ? MAKE_SQLSTATE(code[0], code[1], code[2], code[3], code[4])
+					 : ERRCODE_INTERNAL_ERROR),
+			 errmsg("step \"%s\" of workflow \"%s\" failed: %s",
+					text_of(error.value, "step"), workflow,
+					text_of(error.value, "message")),
+			 detail ? errdetail_internal("%s", detail)
+			 : errdetail("Nothing of run " INT64_FORMAT " is kept.", run_id),
+			 hint ? errhint("%s", hint) : 0));
+}
+
+static void
+raise_waiting(const FlowRunRow *run, const char *workflow)
+{
+	FlowIdentity identity;
+	const char *step = NULL;
+	ListCell   *cell;
+
+	FlowIdentityRaise(&identity);
+	foreach(cell, FlowTaskListOf(run->id))
+	{
+		const FlowTaskRow *task = lfirst(cell);
+
+		if (task->key.step_no != FLOW_STEP_RUN)
+			step = FlowPlanLookup(run->definition_id)->steps[task->key.step_no - 1].name;
+	}
+	FlowIdentityRestore(&identity);
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("workflow \"%s\" cannot be executed at once", workflow),
+			 step ? errdetail("Step \"%s\" needs a worker, or waits for something.", step)
+			 : errdetail("The run is %s.", FlowRunStatusName(run->status)),
+			 errhint("Use flow_start(), and let the workers run it.")));
+}
+
+/* NULL if there is no such key. */
+static char *
+text_of(Datum error, const char *key)
+{
+	JsonbValue	buffer;
+	JsonbValue *value = getKeyJsonValueFromContainer(&DatumGetJsonbP(error)->root,
+													 key, strlen(key), &buffer);
+
+	if (value == NULL || value->type != jbvString)
+		return NULL;
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}

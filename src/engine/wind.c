@@ -1,0 +1,194 @@
+/*-------------------------------------------------------------------------
+ * wind.c
+ *	  How a run comes to a bad end.
+ *
+ * A run fails in several moments.  When its first step fails for good it is
+ * "failing": nothing new starts, and what is not running is taken away.  When
+ * the last step that was running has ended, the steps that will never run are
+ * given an end, and those that always run are started.  Whoever flushes the
+ * last of them ends the run.
+ *
+ * A run that is cancelled while it has steps that always run is
+ * "compensating", and goes the same way.
+ *
+ * Called by the flush with the run's row locked.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/cat_run.h"
+#include "catalog/cat_task.h"
+#include "engine/finish.h"
+#include "engine/run.h"
+#include "engine/settle.h"
+#include "engine/wind.h"
+
+static void set_failing(FlowRunRef *run);
+static bool take_away_tasks(FlowBatch *batch, FlowRunRef *run,
+							FlowChanges *changes);
+static FlowItem *item_of(FlowBatch *batch, const FlowStepKey *key);
+static bool always_runs(const FlowRunRef *run, const FlowTaskRow *task);
+static const char *reason_of(const FlowRunRef *run);
+static void end_rest(FlowRunRef *run, FlowChanges *changes);
+static bool start_last_steps(FlowRunRef *run, FlowChanges *changes);
+
+void
+FlowWindDown(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
+{
+	if (run->fails != NULL)
+		set_failing(run);
+	if (take_away_tasks(batch, run, changes) ||
+		run->status == FLOW_RUN_PAUSED || run->status == FLOW_RUN_HELD)
+		return;
+	end_rest(run, changes);
+	if (start_last_steps(run, changes))
+		return;
+	FlowFinishRun(run, run->failing ? FLOW_RUN_FAILED : FLOW_RUN_CANCELLED,
+				  changes);
+}
+
+/* What a step that always runs has failed with does not replace the cause. */
+static void
+set_failing(FlowRunRef *run)
+{
+	if (FlowRunIsWinding(run))
+		return;
+	FlowRunSetFailing(run->id,
+					  FlowRunErrorJson(run->fails->step->name,
+									   run->fails->attempt,
+									   run->fails->failure), &run->tid);
+	run->failing = true;
+}
+
+/*
+ * Takes away the tasks of a failing run that nobody is running.  Returns true
+ * if there are others: steps that run right now, or have ended and are not yet
+ * settled, whose worker will come here.
+ */
+static bool
+take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
+{
+	int			mine = 0;
+	ListCell   *cell;
+
+	foreach(cell, FlowTaskLockOf(run->id))
+	{
+		FlowTaskRow *task = lfirst(cell);
+		FlowItem   *item = item_of(batch, &task->key);
+		FlowItem	foreign;
+
+		if (item == NULL && task->ended)
+			continue;
+		mine++;
+		if (item != NULL && item->status != FLOW_STEP_READY &&
+			item->status != FLOW_STEP_HELD)
+			continue;			/* settled already */
+		if (task->key.step_no == FLOW_STEP_RUN && run->status != FLOW_RUN_RUNNING)
+			continue;			/* a paused run keeps it */
+		if (always_runs(run, task))
+		{
+			mine--;
+			continue;
+		}
+		if (item == NULL)
+		{
+			memset(&foreign, 0, sizeof(foreign));
+			item = &foreign;
+			item->key = task->key;
+			item->run = run;
+			item->tid = task->tid;
+			item->attempt = task->attempt + 1;
+			item->has_task = true;
+			if (task->key.step_no != FLOW_STEP_RUN)
+				item->step = &run->definition->steps[task->key.step_no - 1];
+		}
+		item->status = FLOW_STEP_CANCELLED;
+		item->reason = reason_of(run);
+		FlowSettleItem(item, changes);
+	}
+	return list_length(FlowTaskListOf(run->id)) > mine;
+}
+
+static FlowItem *
+item_of(FlowBatch *batch, const FlowStepKey *key)
+{
+	ListCell   *cell;
+
+	foreach(cell, batch->items)
+	{
+		FlowItem   *item = lfirst(cell);
+
+		if (item->has_task && item->key.run_id == key->run_id &&
+			item->key.step_no == key->step_no && item->key.item_no == key->item_no)
+			return item;
+	}
+	return NULL;
+}
+
+static bool
+always_runs(const FlowRunRef *run, const FlowTaskRow *task)
+{
+	return task->key.step_no != FLOW_STEP_RUN &&
+		run->definition->steps[task->key.step_no - 1].needs == FLOW_NEEDS_ALWAYS;
+}
+
+static const char *
+reason_of(const FlowRunRef *run)
+{
+	return run->failing ? "the run failed" : "the run was cancelled";
+}
+
+/* The steps that the run will not execute. */
+static void
+end_rest(FlowRunRef *run, FlowChanges *changes)
+{
+	FlowDefinition *definition = run->definition;
+	uint8	   *fate = palloc0(definition->n_steps + 1);
+	int		   *cause = palloc0(sizeof(int) * (definition->n_steps + 1));
+
+	FlowReadyComputeFate(definition, &run->ends, fate, cause);
+	for (int no = 1; no <= definition->n_steps; no++)
+	{
+		FlowOutcomeRow row;
+
+		if (fate[no] == 0)
+			continue;
+		FlowSettleInitEnd(&row, run, no, fate[no]);
+		row.reason = cause[no] != 0
+			? psprintf("step \"%s\" failed", definition->steps[cause[no] - 1].name)
+			: reason_of(run);
+		FlowRowsAdd(&changes->outcomes, &row);
+		FlowEndsNote(&run->ends, no, fate[no], 0);
+	}
+}
+
+/*
+ * Only steps that always run are left, and each of them waits for others of
+ * its kind at the most.  Returns false if there is none.
+ */
+static bool
+start_last_steps(FlowRunRef *run, FlowChanges *changes)
+{
+	FlowDefinition *definition = run->definition;
+	bool		left = false;
+
+	for (int no = 1; no <= definition->n_steps; no++)
+	{
+		if (run->ends.status[no] != 0)
+			continue;
+		left = true;
+		if (FlowReadyIs(&definition->steps[no - 1], &run->ends))
+			FlowSettleReady(run, &definition->steps[no - 1], changes);
+	}
+	return left;
+}
+
+bool
+FlowWindHasFailed(const FlowRunRef *run)
+{
+	for (int no = 1; no <= run->definition->n_steps; no++)
+		if (FlowReadyFailsRun(&run->definition->steps[no - 1],
+							  run->ends.status[no], run->ends.events[no]))
+			return true;
+	return false;
+}
