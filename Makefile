@@ -52,6 +52,7 @@ OBJS += \
 	src/catalog/cat_event.o \
 	src/catalog/cat_look.o \
 	src/catalog/cat_outcome.o \
+	src/catalog/cat_prune.o \
 	src/catalog/cat_release.o \
 	src/catalog/cat_run.o \
 	src/catalog/cat_schedule.o \
@@ -105,6 +106,8 @@ OBJS += \
 	src/engine/release.o \
 	src/engine/rerun.o \
 	src/engine/result.o \
+	src/engine/retention.o \
+	src/engine/retentionfuncs.o \
 	src/engine/retry.o \
 	src/engine/run.o \
 	src/engine/runfuncs.o \
@@ -124,6 +127,7 @@ OBJS += \
 	src/worker/emit.o \
 	src/worker/launcher.o \
 	src/worker/letgo.o \
+	src/worker/prune.o \
 	src/worker/refill.o \
 	src/worker/repair.o \
 	src/worker/scheduler.o \
@@ -167,6 +171,7 @@ REGRESS = \
 	override \
 	owner \
 	reference \
+	retention \
 	schedule_errors \
 	session \
 	source \

@@ -19,7 +19,7 @@
 #include "catalog/cat_run.h"
 
 /* Columns of flow_internal.run */
-#define RUN_TABLE_COLUMNS	26
+#define RUN_TABLE_COLUMNS	28
 
 /* Columns that are read by number */
 enum
@@ -54,8 +54,14 @@ static FlowStatement key_holder = {
 };
 
 static FlowStatement latest_of_key = {
-	.sql = "SELECT id FROM flow_internal.run WHERE workflow_id = $1 AND key = $2"
-	" ORDER BY id DESC LIMIT 1",
+	.sql = "SELECT k.id FROM"
+	" ((SELECT r.id FROM flow_internal.run r WHERE r.workflow_id = $1 AND r.key = $2"
+	"   ORDER BY r.id DESC LIMIT 1)"
+	"  UNION ALL"
+	"  (SELECT r.id FROM flow_internal.run r WHERE r.workflow_id = $1"
+	"   AND r.key = " FLOW_KEY_HASH("$2")
+	"   AND r.erased = 2 ORDER BY r.id DESC LIMIT 1)) k"
+	" ORDER BY k.id DESC LIMIT 1",
 	.expect = SPI_OK_SELECT,
 	.nargs = 2,
 	.argtypes = {INT4OID, TEXTOID}
@@ -71,7 +77,7 @@ static FlowStatement key_release = {
 
 #define RUN_COLUMNS \
 	"id, workflow_id, definition_id, owner, status, epoch, failing, priority," \
-	" notify, key, started_by, started_at IS NOT NULL, ctid, early"
+	" notify, key, started_by, started_at IS NOT NULL, ctid, early, erased"
 
 static FlowStatement load = {
 	.sql = "SELECT " RUN_COLUMNS " FROM flow_internal.run WHERE id = $1 AND home = $2",
@@ -221,6 +227,8 @@ FlowRunInsert(const FlowRunNew *run)
 	nulls[22] = run->status != FLOW_RUN_RUNNING;
 	nulls[23] = nulls[24] = true;	/* finished_at, origin */
 	values[25] = BoolGetDatum(run->early);
+	values[26] = Int32GetDatum(FLOW_ERASED_NOTHING);
+	nulls[27] = true;			/* erased_at */
 	FlowTableInsert(&runs, values, nulls, 1);
 }
 
@@ -506,4 +514,5 @@ read_run(HeapTuple row, FlowRunRow *run)
 	run->started = FlowRowBool(row, 12);
 	FlowRowTid(row, 13, &run->tid);
 	run->early = FlowRowBool(row, 14);
+	run->erased = FlowRowInt32(row, 15);
 }

@@ -34,6 +34,18 @@ typedef struct FlowRunNew
 	bool		early;			/* steps have ended before their turn */
 } FlowRunNew;
 
+/* What a run has lost: values of flow_internal.run.erased */
+typedef enum FlowErased
+{
+	FLOW_ERASED_NOTHING,
+	FLOW_ERASED_DATA,			/* its payloads */
+	FLOW_ERASED_KEY				/* and its key, which is a hash now */
+} FlowErased;
+
+/* SQL for what stands in the place of a key */
+#define FLOW_KEY_HASH(key) \
+	"pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(" key ", 'UTF8')), 'hex')"
+
 typedef struct FlowRunRow
 {
 	int64		id;
@@ -49,6 +61,7 @@ typedef struct FlowRunRow
 	Oid			started_by;
 	bool		started;
 	bool		early;			/* steps may have ended before their turn */
+	FlowErased	erased;
 	ItemPointerData tid;		/* valid while we hold the lock, until the row
 								 * is changed */
 } FlowRunRow;

@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "base/identity.h"
 #include "base/install.h"
@@ -23,7 +24,7 @@
 
 #define WORKFLOW_COLUMNS \
 	"id, name, owner, owner_name, enabled, definition_id, version, " \
-	"description, notify, home"
+	"description, notify, home, keep, keep_data"
 
 #define DEFINITION_COLUMNS \
 	"d.id, d.workflow_id, w.name, d.version, d.search_path, d.document"
@@ -66,11 +67,12 @@ static FlowStatement insert_workflow = {
 
 static FlowStatement save_workflow = {
 	.sql = "UPDATE flow_internal.workflow"
-	" SET definition_id = $2, version = $3, description = $4, notify = $5"
-	" WHERE id = $1",
+	" SET definition_id = $2, version = $3, description = $4, notify = $5,"
+	" keep = $6, keep_data = $7 WHERE id = $1",
 	.expect = SPI_OK_UPDATE,
-	.nargs = 5,
-	.argtypes = {INT4OID, INT4OID, INT4OID, TEXTOID, TEXTOID}
+	.nargs = 7,
+	.argtypes = {INT4OID, INT4OID, INT4OID, TEXTOID, TEXTOID, INTERVALOID,
+	INTERVALOID}
 };
 
 static FlowStatement insert_definition = {
@@ -203,6 +205,7 @@ static void enter(Passage *passage);
 static void leave(Passage *passage);
 static bool fetch_workflow(FlowStatement *statement, Datum *values,
 						   FlowWorkflow *out);
+static void read_interval(HeapTuple row, int column, FlowValue *value);
 static uint64 change(FlowStatement *statement, Datum *values,
 					 const bool *nulls);
 static int32 fetch_int(FlowStatement *statement, Datum *values);
@@ -292,10 +295,23 @@ fetch_workflow(FlowStatement *statement, Datum *values, FlowWorkflow *out)
 		out->description = FlowRowText(row, 8);
 		out->notify = FlowRowText(row, 9);
 		out->home = FlowRowInt64(row, 10);
+		read_interval(row, 11, &out->keep);
+		read_interval(row, 12, &out->keep_data);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	leave(&passage);
 	return found;
+}
+
+static void
+read_interval(HeapTuple row, int column, FlowValue *value)
+{
+	bool		isnull;
+	Datum		datum = FlowRowDatum(row, column, &isnull);
+
+	value->isset = !isnull;
+	if (value->isset)
+		value->u.interval = *DatumGetIntervalP(datum);
 }
 
 List *
@@ -350,10 +366,12 @@ FlowWorkflowSave(const FlowWorkflow *workflow)
 		Int32GetDatum(workflow->definition_id),
 		Int32GetDatum(workflow->version),
 		workflow->description ? CStringGetTextDatum(workflow->description) : 0,
-		CStringGetTextDatum(workflow->notify)
+		CStringGetTextDatum(workflow->notify),
+		IntervalPGetDatum(&workflow->keep.u.interval),
+		IntervalPGetDatum(&workflow->keep_data.u.interval)
 	};
 	bool		nulls[] = {false, false, false, workflow->description == NULL,
-	false};
+	false, !workflow->keep.isset, !workflow->keep_data.isset};
 
 	change(&save_workflow, values, nulls);
 }

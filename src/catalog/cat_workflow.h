@@ -10,6 +10,7 @@
 #ifndef FLOW_CAT_WORKFLOW_H
 #define FLOW_CAT_WORKFLOW_H
 
+#include "base/json.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
@@ -26,6 +27,8 @@ typedef struct FlowWorkflow
 	char	   *description;	/* NULL: none */
 	char	   *notify;			/* "none", "run" */
 	int64		home;
+	FlowValue	keep;			/* intervals; unset: for ever */
+	FlowValue	keep_data;
 } FlowWorkflow;
 
 /* One version of it */

@@ -325,6 +325,8 @@ check_arguments(FlowCheck *check)
 						NULL,
 						"Use \"run\" or \"none\".");
 	check_search_path(check);
+	FlowOptionsCheckArgument(check, FLOW_ARG_KEEP);
+	FlowOptionsCheckArgument(check, FLOW_ARG_KEEP_DATA);
 	for (int a = 0; a < FLOW_ARGUMENT_COUNT; a++)
 		if ((FlowArgumentFields[a].flags & FLOW_FIELD_LATER) &&
 			!FlowValueIsInitial(&FlowArgumentFields[a], &spec->values[a]))

@@ -53,8 +53,8 @@ const FlowField FlowArgumentFields[FLOW_ARGUMENT_COUNT] = {
 	[FLOW_ARG_MAX_RUNS_BY] = {"max_runs_by", FLOW_FIELD_TEXT, NULL, NULL, 0, LATER},
 	[FLOW_ARG_MAX_PARALLEL] = {"max_parallel", FLOW_FIELD_INT, NULL, NULL, 0, LATER},
 	[FLOW_ARG_NOTIFY] = {"notify", FLOW_FIELD_TEXT, "run", notify_choices},
-	[FLOW_ARG_KEEP] = {"keep", FLOW_FIELD_INTERVAL, NULL, NULL, 0, LATER},
-	[FLOW_ARG_KEEP_DATA] = {"keep_data", FLOW_FIELD_INTERVAL, NULL, NULL, 0, LATER},
+	[FLOW_ARG_KEEP] = {"keep", FLOW_FIELD_INTERVAL},
+	[FLOW_ARG_KEEP_DATA] = {"keep_data", FLOW_FIELD_INTERVAL},
 	[FLOW_ARG_RESUME_AFTER] = {"resume_after", FLOW_FIELD_INTERVAL},
 	[FLOW_ARG_SEARCH_PATH] = {"search_path", FLOW_FIELD_TEXT},
 };

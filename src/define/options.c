@@ -173,6 +173,23 @@ check_bound(FlowCheck *check, int i, const Bound *bound)
 					psprintf("Expected %s.", bound->expected), NULL);
 }
 
+void
+FlowOptionsCheckArgument(FlowCheck *check, FlowArgument argument)
+{
+	const FlowField *field = &FlowArgumentFields[argument];
+	const FlowValue *value = &check->spec->values[argument];
+	double		days = value->isset ? as_number(field, value) : 0;
+
+	if (!value->isset || (days > 0 && days <= MAX_INTERVAL_DAYS))
+		return;
+	FlowCheckReport(FlowCheckAt(check, -1, field->name),
+					ERRCODE_INVALID_PARAMETER_VALUE,
+					psprintf("value for \"%s\" of a workflow is out of range",
+							 field->name),
+					"Expected an interval above 0, up to 1000 years.",
+					"Leave it out to keep everything.");
+}
+
 static double
 as_number(const FlowField *field, const FlowValue *value)
 {

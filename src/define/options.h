@@ -11,6 +11,9 @@
 /* Of step i: values, ranges, combinations, and what the step's kind needs or ignores. */
 extern void FlowOptionsCheck(FlowCheck *check, int i);
 
+/* Of an argument of the workflow that is an interval: its range. */
+extern void FlowOptionsCheckArgument(FlowCheck *check, FlowArgument argument);
+
 /* What is right but has to wait for a later release. */
 extern void FlowOptionsCheckSupported(FlowCheck *check, int i);
 

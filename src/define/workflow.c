@@ -23,6 +23,7 @@
 #include "define/check.h"
 #include "define/parse.h"
 #include "define/workflow.h"
+#include "shmem/wake.h"
 
 #define MAX_LOCK_TRIES	10
 
@@ -40,11 +41,14 @@ static bool is_same(const FlowWorkflow *workflow, const char *search_path,
 					Jsonb *document);
 static void save_in_place(FlowWorkflow *workflow, const FlowSpec *spec,
 						  bool changed);
+static bool intervals_differ(const FlowValue *a, const FlowValue *b);
 static bool texts_differ(const char *a, const char *b);
 static Jsonb *compose_document(const FlowWorkflow *workflow,
 							   const FlowStoredDefinition *stored);
 static void push_member(JsonbParseState **state, const char *key,
 						const char *value);
+static void push_interval(JsonbParseState **state, FlowArgument argument,
+						  const FlowValue *value);
 static void settle_runs(const FlowWorkflow *workflow, int32 definition_id,
 						void (*cancel) (int64 run_id));
 static void drop_version(FlowWorkflow *workflow, int32 definition_id);
@@ -166,19 +170,41 @@ is_same(const FlowWorkflow *workflow, const char *search_path, Jsonb *document)
 		compareJsonbContainers(&stored.document->root, &document->root) == 0;
 }
 
-/* Description and notify are no part of a version. */
+/*
+ * Description, notify and what is kept are no part of a version.  The scheduler
+ * is told when it has something else to keep.
+ */
 static void
 save_in_place(FlowWorkflow *workflow, const FlowSpec *spec, bool changed)
 {
 	char	   *description = FlowSpecText(spec, FLOW_ARG_DESCRIPTION);
 	char	   *notify = FlowSpecText(spec, FLOW_ARG_NOTIFY);
+	const FlowValue *keep = &spec->values[FLOW_ARG_KEEP];
+	const FlowValue *keep_data = &spec->values[FLOW_ARG_KEEP_DATA];
+	bool		keeps = intervals_differ(keep, &workflow->keep) ||
+	intervals_differ(keep_data, &workflow->keep_data);
 
-	if (!changed && !texts_differ(description, workflow->description) &&
+	if (!changed && !keeps &&
+		!texts_differ(description, workflow->description) &&
 		!texts_differ(notify, workflow->notify))
 		return;
 	workflow->description = description;
 	workflow->notify = notify;
+	workflow->keep = *keep;
+	workflow->keep_data = *keep_data;
 	FlowWorkflowSave(workflow);
+	if (keeps)
+		FlowWakeNoteSweep();
+}
+
+static bool
+intervals_differ(const FlowValue *a, const FlowValue *b)
+{
+	if (!a->isset || !b->isset)
+		return a->isset != b->isset;
+	return a->u.interval.time != b->u.interval.time ||
+		a->u.interval.day != b->u.interval.day ||
+		a->u.interval.month != b->u.interval.month;
 }
 
 static bool
@@ -252,6 +278,8 @@ compose_document(const FlowWorkflow *workflow,
 		push_member(&state, "description", workflow->description);
 	if (strcmp(workflow->notify, FlowArgumentFields[FLOW_ARG_NOTIFY].initial) != 0)
 		push_member(&state, "notify", workflow->notify);
+	push_interval(&state, FLOW_ARG_KEEP, &workflow->keep);
+	push_interval(&state, FLOW_ARG_KEEP_DATA, &workflow->keep_data);
 	push_member(&state, "search_path", stored->search_path);
 	FlowJsonPushKey(&state, "steps");
 	pushJsonbValue(&state, WJB_VALUE, steps);
@@ -263,6 +291,14 @@ push_member(JsonbParseState **state, const char *key, const char *value)
 {
 	FlowJsonPushKey(state, key);
 	FlowJsonPushText(state, WJB_VALUE, value);
+}
+
+static void
+push_interval(JsonbParseState **state, FlowArgument argument,
+			  const FlowValue *value)
+{
+	if (value->isset)
+		FlowValuePush(state, &FlowArgumentFields[argument], value);
 }
 
 void

@@ -50,6 +50,7 @@ static const Verb verbs[] = {
 
 static void raise_held(int64 run_id);
 static void require_right(const FlowRunRow *run, FlowControlVerb verb);
+static void raise_no_right(const FlowRunRow *run, const char *participle);
 static bool is_there(const FlowRunRow *run, FlowControlVerb verb);
 static bool is_legal(const FlowRunRow *run, FlowControlVerb verb);
 static bool remember(const FlowControl *control, FlowRunRow *run);
@@ -165,11 +166,25 @@ require_right(const FlowRunRow *run, FlowControlVerb verb)
 		return;
 	if (verb == FLOW_CONTROL_CANCEL && FlowAccessIsMember(run->started_by))
 		return;
+	raise_no_right(run, verbs[verb].participle);
+}
+
+void
+FlowControlRequireRightTo(const FlowRunRow *run, const char *participle)
+{
+	if (!FlowAccessOwnsRun(run->owner, run->workflow_id) &&
+		!FlowWorkflowHasGrant(run->workflow_id, "operate"))
+		raise_no_right(run, participle);
+}
+
+static void
+raise_no_right(const FlowRunRow *run, const char *participle)
+{
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for run " INT64_FORMAT, run->id),
 			 errdetail("A run is %s by members of the role that owns its workflow, and by roles with the privilege \"operate\".",
-					   verbs[verb].participle),
+					   participle),
 			 errhint("Ask a member of role \"%s\".",
 					 GetUserNameFromId(run->owner, true))));
 }
@@ -455,6 +470,7 @@ retry_run(const FlowRunRow *run, const char *step)
 	const FlowStepDef *only = step ? FlowControlFindStep(run, step) : NULL;
 	FlowChanges changes;
 
+	FlowRunRequireData(run, "retried");
 	if (run->key != NULL)
 		take_key_again(run);
 	FlowChangesInit(&changes);

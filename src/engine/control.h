@@ -47,6 +47,10 @@ extern void FlowControlLoad(int64 run_id, FlowRunRow *run);
 /* Raises unless the current user may steer the run as its owner may. */
 extern void FlowControlRequireOperator(int64 run_id);
 
+/* The same of one that was read; "participle" says what for. */
+extern void FlowControlRequireRightTo(const FlowRunRow *run,
+									  const char *participle);
+
 /* The step of that name; raises 42704 if the run has none. */
 extern FlowStepDef *FlowControlFindStep(const FlowRunRow *run, const char *step);
 

@@ -18,6 +18,7 @@
 #include "engine/control.h"
 #include "engine/emission.h"
 #include "engine/rerun.h"
+#include "engine/run.h"
 #include "engine/start.h"
 #include "error.h"
 
@@ -40,6 +41,7 @@ FlowRunAgain(int64 run_id, const char *from_step, NullableDatum input)
 	memset(&start, 0, sizeof(start));
 	FlowIdentityRaise(&identity);
 	require_finished(&run);
+	FlowRunRequireData(&run, "run again");
 	definition = FlowPlanLookup(run.definition_id);
 	FlowRunRequest(run_id, &start.input, &start.slot);
 	if (from_step != NULL)

@@ -69,6 +69,18 @@ FlowRunRequire(int64 run_id, FlowRunStatus from, FlowRunStatus to,
 			 errhint("Look at flow.run for the state of the run.")));
 }
 
+void
+FlowRunRequireData(const FlowRunRow *run, const char *participle)
+{
+	if (run->erased != FLOW_ERASED_NOTHING)
+		ereport(ERROR,
+				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
+				 errmsg("run " INT64_FORMAT " cannot be %s: its data was deleted",
+						run->id, participle),
+				 errdetail("Its steps would not see the input and outputs that they had."),
+				 errhint("Start another run with flow_start().")));
+}
+
 FlowEventRow
 FlowRunEvent(int64 run_id, int32 workflow_id, const char *key,
 			 const char *status, Oid by)

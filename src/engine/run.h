@@ -21,6 +21,9 @@ extern bool FlowRunMayBecome(FlowRunStatus from, FlowRunStatus to);
 extern void FlowRunRequire(int64 run_id, FlowRunStatus from, FlowRunStatus to,
 						   const char *verb);
 
+/* Raises WF001 if what the run was about has been erased. */
+extern void FlowRunRequireData(const FlowRunRow *run, const char *participle);
+
 /*
  * An event of a run, ready to be inserted: at the current time, caused by that
  * role, or by the engine if it is invalid.  Allocated in the current memory

@@ -406,6 +406,26 @@ FlowDatabaseSetPromoted(Oid database)
 }
 
 bool
+FlowDatabaseKeeps(Oid database)
+{
+	bool		keeps = false;
+
+	for (int i = 0; FlowShmemIsAvailable() && i < FLOW_MAX_DATABASES; i++)
+	{
+		volatile FlowDatabaseInfo *info = &shared->slots[i].info;
+
+		keeps |= info->keeps && info->database == database;
+	}
+	return keeps;
+}
+
+void
+FlowDatabaseSetKeeps(Oid database, bool keeps)
+{
+	(void) set_flag(database, offsetof(FlowDatabaseInfo, keeps), keeps);
+}
+
+bool
 FlowDatabaseSetForeign(Oid database, bool is_foreign)
 {
 	return set_flag(database, offsetof(FlowDatabaseInfo, is_foreign),

@@ -22,6 +22,8 @@
 #define FLOW_ASK_EMIT		0x08	/* there are event rows to announce */
 #define FLOW_ASK_SWEEP		0x10	/* look at everything */
 #define FLOW_ASK_CANCEL		0x20	/* steps were interrupted: do they stop? */
+#define FLOW_ASK_PRUNE		0x40	/* runs have ended that may be kept for a
+									 * while only */
 
 typedef enum FlowDatabaseState
 {
@@ -50,6 +52,8 @@ typedef struct FlowDatabaseInfo
 	bool		no_slot;		/* no place in the server for its processes */
 	bool		at_once;		/* failures before do not count any more */
 	bool		is_foreign;		/* the extension's version is another; said */
+	bool		keeps;			/* some workflow keeps its runs, or their
+								 * payloads, for a while only */
 	bool		has_additions;	/* others put something on our tables; said */
 	int			prepared;		/* transactions prepared with something to
 								 * announce; after a start, as many as there
@@ -118,6 +122,13 @@ extern bool FlowDatabaseIsWatched(Oid database);
 extern void FlowDatabaseSetWatched(Oid database, bool watched);
 extern bool FlowDatabaseIsPromoted(Oid database);
 extern void FlowDatabaseSetPromoted(Oid database);
+
+/*
+ * Whether some workflow of the database keeps its runs for a while only, so that
+ * the scheduler wants to hear of their ends.
+ */
+extern bool FlowDatabaseKeeps(Oid database);	/* a hint, without the lock */
+extern void FlowDatabaseSetKeeps(Oid database, bool keeps);
 
 /* The launcher's side.  No state is set while a scheduler is attached. */
 extern void FlowDatabaseLauncherAttach(void);

@@ -57,6 +57,7 @@ static const char *const points[] = {
 	"repair-store",				/* what ran in a crash is written, not
 								 * committed */
 	"repair-stored",			/* it is, but the recorder does not know */
+	"retention-read",			/* runs to prune are read, not yet locked */
 	"scheduler-leave",			/* it has decided to end */
 	"scheduler-start",			/* before it says that it is there */
 	"staff-start",				/* before a worker is registered */

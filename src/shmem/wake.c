@@ -530,6 +530,8 @@ send_all(const Level *level)
 	}
 	for (const Note *note = level->ended.first; note; note = note->next)
 		FlowWaitersWake(note->u.run.run_id);
+	if (level->ended.count > 0 && FlowDatabaseKeeps(MyDatabaseId))
+		ask |= FLOW_ASK_PRUNE;
 	if (ask != 0)
 		FlowDatabaseAsk(MyDatabaseId, ask);
 	if (level->installed)

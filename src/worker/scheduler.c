@@ -46,6 +46,7 @@
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"
 #include "worker/emit.h"
+#include "worker/prune.h"
 #include "worker/refill.h"
 #include "worker/repair.h"
 #include "worker/scheduler.h"
@@ -288,6 +289,7 @@ start_anew(void)
 {
 	FlowTimerReset();
 	FlowEmitReset();
+	FlowPruneReset();
 	is_known = false;
 	look_at_all = true;
 }
@@ -312,6 +314,7 @@ work(uint32 asked, TimestampTz now)
 	FlowTimerRun(all);
 	FlowEmitRun(all || (asked & FLOW_ASK_EMIT) != 0);
 	FlowStaffRun();
+	FlowPruneRun(all, (asked & FLOW_ASK_PRUNE) != 0);
 	if (paused_until <= now)
 		pause_length = 0;
 }
@@ -371,7 +374,7 @@ note_activity(TimestampTz now)
 		FlowRefillNext() != DT_NOEND || pursue_at != DT_NOEND ||
 		paused_until > now)
 		busy_at = now;
-	active_at = Max(active_at, busy_at);
+	active_at = Max(active_at, FlowPruneNext() < soon ? now : busy_at);
 	return !TimestampDifferenceExceeds(active_at, now, SCHEDULER_LINGER);
 }
 
@@ -387,6 +390,7 @@ compute_wake_time(TimestampTz now)
 		return now;
 	wake = Min(wake, FlowStaffNext());
 	wake = Min(wake, FlowRefillNext());
+	wake = Min(wake, FlowPruneNext());
 	if (busy_at > swept_at)
 		wake = Min(wake, TimestampTzPlusMilliseconds(swept_at,
 													 SCHEDULER_SWEEP));
@@ -434,7 +438,7 @@ leave(void)
 	else if (is_excluded || !FlowEnabled || FlowDatabaseIsLetGo(MyDatabaseId))
 		state = FLOW_DATABASE_UNKNOWN;
 	else if (!is_foreign)
-		next_due = FlowTimerNext();
+		next_due = Min(FlowTimerNext(), FlowPruneNext());
 	if (is_absent || is_foreign || is_excluded)
 		FlowQueueForget(MyDatabaseId);
 	if (is_foreign)
