@@ -48,6 +48,7 @@ OBJS += \
 
 # catalog: rows and structs; all SQL on the extension's tables
 OBJS += \
+	src/catalog/cat_child.o \
 	src/catalog/cat_crash.o \
 	src/catalog/cat_event.o \
 	src/catalog/cat_look.o \
@@ -99,6 +100,7 @@ OBJS += \
 	src/engine/kinds/choice.o \
 	src/engine/kinds/kind.o \
 	src/engine/kinds/sql.o \
+	src/engine/kinds/subflow.o \
 	src/engine/override.o \
 	src/engine/park.o \
 	src/engine/ready.o \
@@ -116,6 +118,7 @@ OBJS += \
 	src/engine/start.o \
 	src/engine/statement.o \
 	src/engine/stepfuncs.o \
+	src/engine/subflow.o \
 	src/engine/suspect.o \
 	src/engine/take.o \
 	src/engine/watch.o \
@@ -176,6 +179,7 @@ REGRESS = \
 	session \
 	source \
 	start \
+	subflow \
 	transaction \
 	views \
 	views_live

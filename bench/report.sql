@@ -9,6 +9,7 @@ INSERT INTO label VALUES
 	('chain-5',      4, 'chains of 5 steps', 'steps/s', 'floor'),
 	('fan-10',       5, 'fan-out 1 -> 10 -> 1', 'steps/s', 'floor'),
 	('one',          6, 'one-step runs', 'steps/s', 'floor'),
+	('diamond',      7, 'choice, 2 branches, join: effects', 'steps/s', 'floor'),
 	('insert-4',    11, 'one-row INSERT, 4 clients', 'commits/s', 'insert'),
 	('start-4-off', 12, 'flow_start, 4 clients, engine off', 'commits/s', 'insert'),
 	('start-4',     13, 'flow_start, 4 clients, engine running', 'commits/s', 'insert'),

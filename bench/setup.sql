@@ -48,6 +48,15 @@ SELECT flow_define('fan-10', ARRAY[bench.step(1, NULL)]
 	|| ARRAY(SELECT bench.step(n, ARRAY[1]) FROM generate_series(2, 11) n)
 	|| bench.step(12, ARRAY(SELECT generate_series(2, 11))));
 
+-- A choice of two branches, one of which is skipped, and a step behind both with
+-- a condition: three of the five steps insert a row
+SELECT flow_define('diamond', ARRAY[
+	bench.step(1, NULL),
+	flow_choice('side', $$ CASE WHEN flow.run_id % 2 = 0 THEN 'left' ELSE 'right' END $$, after => '{s1}'),
+	bench.step(2, NULL) || '{"after": ["side:left"]}',
+	bench.step(3, NULL) || '{"after": ["side:right"]}',
+	bench.step(4, '{2,3}') || jsonb_build_object('needs', 'some', 'condition', 'flow.s1 IS NULL')]);
+
 -- Empties the tables and prepares the state rows of the floor.
 CREATE PROCEDURE bench.reset(lanes int, items int) LANGUAGE plpgsql AS $$
 BEGIN

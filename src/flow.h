@@ -30,6 +30,13 @@
 /* ... and its item number the row with which a paused run resumes by itself */
 #define FLOW_ITEM_RESUME		1
 
+/*
+ * ... or one that tells a run what was done to the run it belongs to; below
+ * zero, the number of the step whose own run has ended
+ */
+#define FLOW_ITEM_CANCEL		4
+#define FLOW_ITEM_PAUSE			5
+
 /* One live step of a run; item_no is 0 for a step without items */
 typedef struct FlowStepKey
 {

@@ -19,7 +19,7 @@
 #include "catalog/cat_run.h"
 
 /* Columns of flow_internal.run */
-#define RUN_TABLE_COLUMNS	28
+#define RUN_TABLE_COLUMNS	31
 
 /* Columns that are read by number */
 enum
@@ -77,7 +77,8 @@ static FlowStatement key_release = {
 
 #define RUN_COLUMNS \
 	"id, workflow_id, definition_id, owner, status, epoch, failing, priority," \
-	" notify, key, started_by, started_at IS NOT NULL, ctid, early, erased"
+	" notify, key, started_by, started_at IS NOT NULL, ctid, early," \
+	" parent_run, parent_step, depth, erased"
 
 static FlowStatement load = {
 	.sql = "SELECT " RUN_COLUMNS " FROM flow_internal.run WHERE id = $1 AND home = $2",
@@ -227,8 +228,12 @@ FlowRunInsert(const FlowRunNew *run)
 	nulls[22] = run->status != FLOW_RUN_RUNNING;
 	nulls[23] = nulls[24] = true;	/* finished_at, origin */
 	values[25] = BoolGetDatum(run->early);
-	values[26] = Int32GetDatum(FLOW_ERASED_NOTHING);
-	nulls[27] = true;			/* erased_at */
+	values[26] = Int64GetDatum(run->parent_run);
+	values[27] = Int32GetDatum(run->parent_step);
+	nulls[26] = nulls[27] = run->parent_run == 0;
+	values[28] = Int32GetDatum(run->depth);
+	values[29] = Int32GetDatum(FLOW_ERASED_NOTHING);
+	nulls[30] = true;			/* erased_at */
 	FlowTableInsert(&runs, values, nulls, 1);
 }
 
@@ -514,5 +519,8 @@ read_run(HeapTuple row, FlowRunRow *run)
 	run->started = FlowRowBool(row, 12);
 	FlowRowTid(row, 13, &run->tid);
 	run->early = FlowRowBool(row, 14);
-	run->erased = FlowRowInt32(row, 15);
+	run->parent_run = FlowRowInt64(row, 15);
+	run->parent_step = FlowRowInt32(row, 16);
+	run->depth = FlowRowInt32(row, 17);
+	run->erased = FlowRowInt32(row, 18);
 }

@@ -67,6 +67,7 @@ static const struct
 }			sql_options[] = {
 	{FLOW_OPT_SQL, FLOW_SQL_STEP, FLOW_KIND_BIT(FLOW_KIND_SQL)},
 	{FLOW_OPT_CONDITION, FLOW_SQL_CONDITION, 0},
+	{FLOW_OPT_INPUT, FLOW_SQL_INPUT, 0},
 };
 
 static void collect_texts(Pass *pass);

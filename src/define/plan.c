@@ -37,6 +37,8 @@ static void forget_old_plans(void);
 static FlowDefinition *load(int32 definition_id);
 static void compile_step(FlowStepDef *step, const FlowStepSpec *spec);
 static void compile_sql(FlowStepDef *step, const FlowStepSpec *spec);
+static void compile_expression(FlowSqlText *source, const FlowStepSpec *spec,
+							   FlowOption option);
 static int	choice_of(const FlowStepSpec *spec, FlowOption option);
 static void compile_emits(FlowStepDef *step, const FlowValue *emits);
 static void compile_retry(FlowRetryPolicy *retry, const FlowStepSpec *spec);
@@ -185,15 +187,28 @@ static void
 compile_sql(FlowStepDef *step, const FlowStepSpec *spec)
 {
 	const char *sql = FlowStepText(spec, FLOW_OPT_SQL);
-	const char *condition = FlowStepText(spec, FLOW_OPT_CONDITION);
+	const char *workflow = FlowStepText(spec, FLOW_OPT_WORKFLOW);
 	FlowSqlText *source = &step->sql[FLOW_SQL_STEP];
 
 	source->text = sql ? pstrdup(sql) : NULL;
 	source->expression = step->kind == FLOW_KIND_CHOICE;
 	source->result = source->expression ? FLOW_RESULT_VALUE :
 		choice_of(spec, FLOW_OPT_RESULT);
-	source = &step->sql[FLOW_SQL_CONDITION];
-	source->text = condition ? pstrdup(condition) : NULL;
+	compile_expression(&step->sql[FLOW_SQL_CONDITION], spec, FLOW_OPT_CONDITION);
+	compile_expression(&step->sql[FLOW_SQL_INPUT], spec, FLOW_OPT_INPUT);
+	step->workflow = workflow ? pstrdup(workflow) : NULL;
+	if (step->kind == FLOW_KIND_SUBFLOW)
+		step->definition->has_subflow = true;
+}
+
+static void
+compile_expression(FlowSqlText *source, const FlowStepSpec *spec,
+				   FlowOption option)
+{
+	const char *text = FlowStepText(spec, option);
+
+	source->text = text ? pstrdup(text) : NULL;
+
 	source->expression = true;
 	source->result = FLOW_RESULT_VALUE;
 }

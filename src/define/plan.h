@@ -58,10 +58,11 @@ typedef struct FlowDependency
 typedef enum FlowSqlRole
 {
 	FLOW_SQL_STEP,
-	FLOW_SQL_CONDITION
+	FLOW_SQL_CONDITION,
+	FLOW_SQL_INPUT
 } FlowSqlRole;
 
-#define FLOW_SQL_ROLES		(FLOW_SQL_CONDITION + 1)
+#define FLOW_SQL_ROLES		(FLOW_SQL_INPUT + 1)
 
 typedef struct FlowSqlText
 {
@@ -78,6 +79,7 @@ typedef struct FlowStepDef
 	char	   *name;
 	FlowStepKind kind;
 	FlowSqlText sql[FLOW_SQL_ROLES];
+	char	   *workflow;		/* subflow: what it starts a run of */
 	FlowNeeds	needs;
 	FlowErrorMode on_error;
 	int			n_after;
@@ -107,6 +109,7 @@ typedef struct FlowDefinition
 	char	   *workflow;		/* name */
 	char	   *search_path;	/* under which its steps run */
 	int64		resume_after;	/* microseconds, 0: never by itself */
+	bool		has_subflow;	/* a step starts runs */
 	bool		has_first;		/* a join may cancel what it depends on */
 	int			n_steps;
 	FlowStepDef *steps;			/* steps[no - 1] */

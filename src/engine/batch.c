@@ -24,6 +24,7 @@
 #include "engine/batch.h"
 #include "engine/claim.h"
 #include "engine/context.h"
+#include "engine/control.h"
 #include "engine/emission.h"
 #include "engine/execute.h"
 #include "engine/flush.h"
@@ -238,7 +239,8 @@ next_item(FlowBatch *batch, int *next)
 		FlowItem   *item = list_nth(batch->items, (*next)++);
 
 		if (item->step == NULL || item->status != FLOW_STEP_READY ||
-			item->apart || FlowIsolatedIs(item))
+			item->apart || FlowIsolatedIs(item) ||
+			FlowControlStops(batch, item->run->id))
 			continue;
 		if (item->step->batch || batch->n_executed == 0)
 			return item;
@@ -254,6 +256,8 @@ note_ended(FlowBatch *batch, FlowItem *item)
 	if (!item->has_task)
 		batch->items = lappend(batch->items, item);
 	run->items[item->key.step_no] = item;
+	if (item->status == FLOW_STEP_WAITING)
+		return;
 	FlowEndsNote(&run->ends, item->key.step_no, item->status,
 				 FlowEmissionMask(item));
 }
@@ -272,7 +276,8 @@ offer_dependents(FlowBatch *batch, FlowItem *item)
 	ListCell   *cell;
 	bool		others;
 
-	if (FlowRunIsWinding(run) || item->step->n_dependents == 0)
+	if (FlowRunIsWinding(run) || item->step->n_dependents == 0 ||
+		item->status == FLOW_STEP_WAITING)
 		return;
 	learn_for(batch, item);
 	ready = decide_dependents(batch, item);

@@ -15,6 +15,7 @@
 #include "engine/context.h"
 #include "engine/finish.h"
 #include "engine/run.h"
+#include "engine/subflow.h"
 
 static Datum output_of_run(FlowRunRef *run, bool *isnull);
 static Datum object_of_sinks(FlowRunRef *run);
@@ -37,6 +38,8 @@ FlowFinishRun(FlowRunRef *run, FlowRunStatus status, FlowChanges *changes)
 	end.key = run->key;
 	FlowRowsAdd(&changes->ends, &end);
 	run->status = status;
+	if (run->parent_run != 0)
+		FlowSubflowTellEnd(run->parent_run, run->parent_step);
 
 	if (run->notify)
 	{

@@ -22,6 +22,7 @@
 
 #include "base/identity.h"
 #include "base/install.h"
+#include "catalog/cat_child.h"
 #include "catalog/cat_task.h"
 #include "define/access.h"
 #include "define/workflow.h"
@@ -37,6 +38,7 @@ static bool is_due(FlowRetention *retention, const FlowPruneCandidate *run);
 static void go_on(FlowRetention *retention);
 static TimestampTz compute_before(const Interval *older_than);
 static List *list_operable(int64 home, const char *name);
+static void erase_children(int64 run_id);
 static void require_finished(const FlowRunRow *run);
 static void require_no_tasks(int64 run_id);
 
@@ -213,9 +215,30 @@ FlowRetentionErase(int64 run_id, bool with_key)
 		require_no_tasks(run_id);
 		if (changes)
 			FlowPruneEraseRun(run_id, with_key);
+		erase_children(run_id);
 	}
 	FlowIdentityRestore(&identity);
 	return changes;
+}
+
+/* What the steps of a run have started was given its data, and has made more. */
+static void
+erase_children(int64 run_id)
+{
+	ListCell   *cell;
+
+	foreach(cell, FlowChildListOf(run_id, 0, true))
+	{
+		int64		child = *(int64 *) lfirst(cell);
+		FlowRunRow *run;
+
+		check_stack_depth();
+		if (FlowRunLock(&child, 1, false, &run) == 0)
+			continue;
+		if (run->erased == FLOW_ERASED_NOTHING)
+			FlowPruneEraseRun(child, false);
+		erase_children(child);
+	}
 }
 
 static void

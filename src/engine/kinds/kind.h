@@ -20,6 +20,9 @@ extern FlowKindExecute FlowKindExecuteOf(FlowStepKind kind);
 /* kinds/choice.c */
 extern void FlowKindChoiceExecute(FlowBatch *batch, FlowItem *item);
 
+/* kinds/subflow.c */
+extern void FlowKindSubflowExecute(FlowBatch *batch, FlowItem *item);
+
 /* kinds/sql.c */
 extern void FlowKindSqlExecute(FlowBatch *batch, FlowItem *item);
 
