@@ -61,6 +61,7 @@ OBJS += \
 # define: what the user wrote, as a checked and compiled graph
 OBJS += \
 	src/define/access.o \
+	src/define/beside.o \
 	src/define/check.o \
 	src/define/definefuncs.o \
 	src/define/document.o \
@@ -108,6 +109,7 @@ OBJS += \
 	src/engine/stepfuncs.o \
 	src/engine/suspect.o \
 	src/engine/take.o \
+	src/engine/undo.o \
 	src/engine/watch.o \
 	src/engine/whole.o \
 	src/engine/wind.o
@@ -162,6 +164,7 @@ REGRESS = \
 	session \
 	start \
 	transaction \
+	undo \
 	views \
 	views_live
 

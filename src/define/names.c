@@ -208,9 +208,12 @@ refuse_other_step(ParseState *pstate, const ColumnRef *cref, const char *name)
 {
 	const FlowStepDef *step = pstate->p_ref_hook_state;
 	const FlowStepDef *other = FlowPlanFindStep(step->definition, name);
+	const FlowStepDef *place = step;
 
 	if (other == NULL)
 		return;
+	if (step->undoes != 0)
+		place = &step->definition->steps[step->undoes - 1];
 	if (other == step)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
@@ -220,9 +223,10 @@ refuse_other_step(ParseState *pstate, const ColumnRef *cref, const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("step \"%s\" cannot see step \"%s\", which is not upstream of it",
-					step->name, name),
+					step->no > step->definition->n_steps
+					? place->name : step->name, name),
 			 errhint("Add \"%s\" to \"after\" of step \"%s\".",
-					 name, step->name),
+					 name, place->name),
 			 parser_errposition(pstate, cref->location)));
 }
 

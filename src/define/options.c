@@ -52,6 +52,10 @@ typedef struct Pairing
 
 static const Pairing pairings[] = {
 	{FLOW_OPT_AFTER, FLOW_OPT_HOOK, false},
+	{FLOW_OPT_UNDO_OF, FLOW_OPT_AFTER, false},
+	{FLOW_OPT_UNDO_OF, FLOW_OPT_UNDO, false},
+	{FLOW_OPT_UNDO_OF, FLOW_OPT_HOOK, false},
+	{FLOW_OPT_UNDO_OF, FLOW_OPT_ON_ERROR, false},
 	{FLOW_OPT_NEEDS, FLOW_OPT_AFTER, true},
 	{FLOW_OPT_MAX_PARALLEL, FLOW_OPT_FOR_EACH, true},
 	{FLOW_OPT_ON_ITEM_ERROR, FLOW_OPT_FOR_EACH, true},

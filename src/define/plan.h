@@ -71,10 +71,21 @@ typedef struct FlowSqlText
 	void	   *program;		/* engine/statement.c: its prepared statements */
 } FlowSqlText;
 
+/* Where a step has its place */
+typedef enum FlowStepPart
+{
+	FLOW_PART_COURSE,			/* in the graph: the normal course of a run */
+	FLOW_PART_UNDO,				/* it undoes another step */
+	FLOW_PART_HOOK				/* it runs when something happens to its run */
+} FlowStepPart;
+
 typedef struct FlowStepDef
 {
 	struct FlowDefinition *definition;
 	int			no;				/* from 1, in the order of the definition */
+	FlowStepPart part;
+	int			undo;			/* number of the step that undoes it; 0: none */
+	int			undoes;			/* number of the step that it undoes */
 	char	   *name;
 	FlowStepKind kind;
 	FlowSqlText sql[FLOW_SQL_ROLES];
@@ -108,10 +119,15 @@ typedef struct FlowDefinition
 	char	   *search_path;	/* under which its steps run */
 	int64		resume_after;	/* microseconds, 0: never by itself */
 	bool		has_first;		/* a join may cancel what it depends on */
-	int			n_steps;
+	int			n_steps;		/* that have a name */
+	int			n_course;		/* of these, in the graph */
+	int			n_all;			/* numbers of steps, those of beside.c too */
 	FlowStepDef *steps;			/* steps[no - 1] */
+	bool		has_undo;		/* some step can be undone */
+	int		   *order;			/* then: numbers of the steps of the graph, each
+								 * behind those it depends on */
 	int			n_roots;
-	int		   *roots;			/* step numbers without dependencies */
+	int		   *roots;			/* of the graph: without dependencies */
 	int		   *by_name;		/* step numbers in the order of their names */
 	MemoryContext context;		/* everything here lives in it */
 } FlowDefinition;

@@ -100,8 +100,7 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 		run->items[row->key.step_no] = item;
 		if (row->ended)
 			FlowIsolatedRecall(batch, item, &row->end);
-		else if (FlowRunStatusIsFinal(run->status) ||
-				 (FlowRunIsWinding(run) && item->step->needs != FLOW_NEEDS_ALWAYS))
+		else if (!FlowRunLets(run, item->step))
 			item->status = FLOW_STEP_CANCELLED;
 		if (item->status == FLOW_STEP_CANCELLED &&
 			memcmp(&item->key, &batch->plan->interrupted, sizeof(FlowStepKey)) == 0)
@@ -152,6 +151,16 @@ FlowRunIsWinding(const FlowRunRef *run)
 	return run->failing || run->status == FLOW_RUN_COMPENSATING;
 }
 
+bool
+FlowRunLets(const FlowRunRef *run, const FlowStepDef *step)
+{
+	if (FlowRunStatusIsFinal(run->status))
+		return false;
+	if (step->part == FLOW_PART_UNDO)
+		return run->status == FLOW_RUN_COMPENSATING;
+	return !FlowRunIsWinding(run) || step->needs == FLOW_NEEDS_ALWAYS;
+}
+
 FlowRunRef *
 FlowBatchFindRun(FlowBatch *batch, int64 run_id)
 {
@@ -196,7 +205,7 @@ make_run(const FlowTaskRow *row)
 {
 	FlowRunRef *run = palloc0(sizeof(FlowRunRef));
 	FlowDefinition *definition = FlowPlanLookup(row->definition_id);
-	int			n = definition->n_steps + 1;
+	int			n = definition->n_all + 1;
 
 	run->id = row->key.run_id;
 	run->epoch = row->epoch;

@@ -29,6 +29,7 @@
 #include "engine/emission.h"
 #include "engine/ready.h"
 #include "engine/run.h"
+#include "engine/undo.h"
 #include "error.h"
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
@@ -48,6 +49,7 @@ static const Verb verbs[] = {
 	[FLOW_CONTROL_RETRY] = {FLOW_RUN_RUNNING, "retried", "resumed"},
 };
 
+static bool request(FlowControl *control);
 static void raise_held(int64 run_id);
 static void require_right(const FlowRunRow *run, FlowControlVerb verb);
 static bool is_there(const FlowRunRow *run, FlowControlVerb verb);
@@ -56,7 +58,9 @@ static bool remember(const FlowControl *control, FlowRunRow *run);
 static void require_legal(const FlowRunRow *run, FlowControlVerb verb);
 static void pause_run(const FlowRunRow *run, const char *reason);
 static void resume_run(const FlowRunRow *run);
-static void cancel_run(FlowRunRow *run, const char *reason);
+static void raise_compensated(const FlowRunRow *run) pg_attribute_noreturn();
+static void cancel_run(FlowRunRow *run, const FlowControl *control);
+static bool spare_ended(const FlowRunRow *run, FlowOutcomeRow *rest);
 static bool spare_last_steps(const FlowRunRow *run, FlowOutcomeRow *rest);
 static void cancel_tasks(const FlowRunRow *run, FlowChanges *changes,
 						 FlowOutcomeRow *rest);
@@ -77,24 +81,46 @@ FlowControlRequest(FlowControlVerb verb, int64 run_id, const char *reason,
 				   const char *step)
 {
 	FlowControl control;
-	FlowIdentity identity;
-	FlowRunRow	run;
-	bool		changed;
 
-	FlowAccessRequireUse();
-	FlowControlLoad(run_id, &run);
-	require_right(&run, verb);
 	memset(&control, 0, sizeof(control));
 	control.verb = verb;
 	control.run_id = run_id;
 	control.reason = unconstify(char *, reason);
 	control.step = unconstify(char *, step);
-	control.by = GetUserId();
+	return request(&control);
+}
+
+bool
+FlowControlDrop(int64 run_id)
+{
+	FlowControl control;
+
+	memset(&control, 0, sizeof(control));
+	control.verb = FLOW_CONTROL_CANCEL;
+	control.run_id = run_id;
+	control.reason = "its workflow was dropped";
+	control.plain = true;
+	return request(&control);
+}
+
+static bool
+request(FlowControl *control)
+{
+	FlowIdentity identity;
+	FlowRunRow	run;
+	bool		changed;
+
+	FlowAccessRequireUse();
+	FlowControlLoad(control->run_id, &run);
+	require_right(&run, control->verb);
+	control->by = GetUserId();
+	if (control->plain && run.status == FLOW_RUN_COMPENSATING)
+		return false;
 	if (FlowContextItem() != NULL)
-		return remember(&control, &run);
+		return remember(control, &run);
 
 	FlowIdentityRaise(&identity);
-	changed = FlowControlApply(&control, false);
+	changed = FlowControlApply(control, control->plain);
 	FlowIdentityRestore(&identity);
 	return changed;
 }
@@ -197,6 +223,8 @@ is_legal(const FlowRunRow *run, FlowControlVerb verb)
 		return !over && run->status != FLOW_RUN_PENDING;
 	if (verb == FLOW_CONTROL_RETRY)
 		return over;
+	if (verb == FLOW_CONTROL_CANCEL)
+		return run->status != FLOW_RUN_COMPENSATING;
 	return true;
 }
 
@@ -205,6 +233,13 @@ require_legal(const FlowRunRow *run, FlowControlVerb verb)
 {
 	FlowRunRequire(run->id, run->status, verbs[verb].target,
 				   verbs[verb].participle);
+	if (verb == FLOW_CONTROL_CANCEL && !is_legal(run, verb))
+		ereport(ERROR,
+				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
+				 errmsg("run " INT64_FORMAT " is compensating and cannot be cancelled",
+						run->id),
+				 errdetail("It has failed, and what it has done is being undone."),
+				 errhint("Wait until it has ended; flow.step shows how far it is.")));
 	if (!is_legal(run, verb))
 		ereport(ERROR,
 				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
@@ -285,6 +320,12 @@ FlowControlApply(const FlowControl *control, bool lenient)
 	if (lenient && !is_legal(run, control->verb))
 		return false;
 	require_legal(run, control->verb);
+	if (control->verb == FLOW_CONTROL_RETRY && FlowRunIsCompensated(run->id))
+	{
+		if (lenient)
+			return false;
+		raise_compensated(run);
+	}
 
 	switch (control->verb)
 	{
@@ -295,7 +336,7 @@ FlowControlApply(const FlowControl *control, bool lenient)
 			resume_run(run);
 			break;
 		case FLOW_CONTROL_CANCEL:
-			cancel_run(run, control->reason);
+			cancel_run(run, control);
 			break;
 		case FLOW_CONTROL_RETRY:
 			retry_run(run, control->step);
@@ -303,6 +344,17 @@ FlowControlApply(const FlowControl *control, bool lenient)
 	}
 	add_event(run, control);
 	return true;
+}
+
+static void
+raise_compensated(const FlowRunRow *run)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
+			 errmsg("run " INT64_FORMAT " was compensated and cannot be retried",
+					run->id),
+			 errdetail("What it has done has been undone, so it cannot go on from there."),
+			 errhint("Use flow_start() for a new run.")));
 }
 
 /*
@@ -356,20 +408,23 @@ resume_run(const FlowRunRow *run)
 /*
  * From this commit on no effect of the run commits: its epoch is raised, and
  * whoever runs a step of it is interrupted after the commit.  Steps that always
- * run are left; a worker starts them when none of the others runs any more.
+ * run are left, and what can be undone; a worker starts them when none of the
+ * others runs any more.
  */
 static void
-cancel_run(FlowRunRow *run, const char *reason)
+cancel_run(FlowRunRow *run, const FlowControl *control)
 {
 	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
-	FlowOutcomeRow *rest = palloc0(sizeof(FlowOutcomeRow) * (definition->n_steps + 1));
+	FlowOutcomeRow *rest = palloc0(sizeof(FlowOutcomeRow) * (definition->n_all + 1));
 	FlowChanges changes;
 	bool		at_once;
-	ListCell   *cell;
+	bool		undo;
 
 	FlowChangesInit(&changes);
 	for (int no = 1; no <= definition->n_steps; no++)
 	{
+		if (definition->steps[no - 1].part != FLOW_PART_COURSE)
+			continue;
 		rest[no].key.run_id = run->id;
 		rest[no].key.step_no = no;
 		rest[no].status = FLOW_STEP_CANCELLED;
@@ -377,9 +432,8 @@ cancel_run(FlowRunRow *run, const char *reason)
 		rest[no].finished_at = GetCurrentTimestamp();
 		rest[no].reason = "the run was cancelled";
 	}
-	foreach(cell, FlowOutcomeListOf(&run->id, 1))
-		rest[((FlowOutcomeRow *) lfirst(cell))->key.step_no].key.run_id = 0;
-	at_once = !spare_last_steps(run, rest);
+	undo = spare_ended(run, rest) && run->started && !control->plain;
+	at_once = !spare_last_steps(run, rest) && !undo;
 	cancel_tasks(run, &changes, rest);
 	for (int no = 1; no <= definition->n_steps; no++)
 		if (rest[no].key.run_id != 0)
@@ -388,7 +442,7 @@ cancel_run(FlowRunRow *run, const char *reason)
 		FlowRunKeyRelease(run->workflow_id, run->key, run->id);
 	if (!at_once)
 		add_task(run, FLOW_STEP_RUN, 0, &changes);
-	FlowRunSetCancelled(run->id, at_once, reason);
+	FlowRunSetCancelled(run->id, at_once, undo, control->reason);
 	FlowChangesWrite(&changes);
 	FlowWakeNoteCancel(run->id, run->epoch + 1);
 	run->status = at_once ? FLOW_RUN_CANCELLED : FLOW_RUN_COMPENSATING;
@@ -396,6 +450,38 @@ cancel_run(FlowRunRow *run, const char *reason)
 		FlowWakeNoteEnded(run->id);
 	else
 		announce_tasks(run);
+}
+
+/*
+ * Takes the steps that have ended from those to be ended; true if any of them
+ * is to be undone.  One that has ended and is not yet settled is one of those.
+ */
+static bool
+spare_ended(const FlowRunRow *run, FlowOutcomeRow *rest)
+{
+	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
+	bool		undo = false;
+	ListCell   *cell;
+
+	foreach(cell, FlowOutcomeListOf(&run->id, 1))
+	{
+		FlowOutcomeRow *row = lfirst(cell);
+
+		rest[row->key.step_no].key.run_id = 0;
+		undo = undo || FlowUndoIsDue(&definition->steps[row->key.step_no - 1],
+									 row->status);
+	}
+	if (!definition->has_undo)
+		return false;
+	foreach(cell, FlowTaskListOf(run->id))
+	{
+		FlowTaskRow *task = lfirst(cell);
+
+		undo = undo || (task->ended &&
+						FlowUndoIsDue(&definition->steps[task->key.step_no - 1],
+									  FLOW_STEP_COMPLETED));
+	}
+	return undo;
 }
 
 /*

@@ -308,6 +308,7 @@ write_control(JsonbParseState **state, const FlowControl *control)
 	push_text(state, control->reason);
 	push_text(state, control->step);
 	push_number(state, control->by);
+	push_number(state, control->plain);
 	pushJsonbValue(state, WJB_END_ARRAY, NULL);
 }
 
@@ -393,6 +394,7 @@ read_control(const FlowItem *item, const JsonbValue *json)
 	control->reason = get_text(array, 2);
 	control->step = get_text(array, 3);
 	control->by = (Oid) get_number(array, 4);
+	control->plain = get_number(array, 5) != 0;
 	control->level = GetCurrentTransactionNestLevel();
 	control->asked_in = item->key;
 	return control;

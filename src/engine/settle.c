@@ -21,6 +21,7 @@
 #include "engine/finish.h"
 #include "engine/run.h"
 #include "engine/settle.h"
+#include "engine/undo.h"
 #include "engine/wind.h"
 #include "shmem/wake.h"
 
@@ -61,8 +62,7 @@ FlowSettleItem(FlowItem *item, FlowChanges *changes)
 	}
 	if (item->failure != NULL)
 	{
-		if (FlowRunIsWinding(run) && item->step->needs != FLOW_NEEDS_ALWAYS &&
-			item->status == FLOW_STEP_SLEEPING)
+		if (item->status == FLOW_STEP_SLEEPING && !FlowRunLets(run, item->step))
 		{
 			item->status = FLOW_STEP_FAILED;
 			item->next_at = DT_NOBEGIN;
@@ -78,6 +78,8 @@ FlowSettleItem(FlowItem *item, FlowChanges *changes)
 		return;
 	}
 	add_outcome(item, changes);
+	if (item->step->part == FLOW_PART_UNDO)
+		FlowUndoNote(item);
 	if (item->has_task)
 		FlowRowsAdd(&changes->deletes, &item->tid);
 	FlowEndsNote(&run->ends, item->key.step_no, item->status,
@@ -93,6 +95,8 @@ judge(FlowItem *item)
 {
 	FlowRunRef *run = item->run;
 
+	if (item->step->part != FLOW_PART_COURSE)
+		return;
 	FlowEmissionNoteFailure(item);
 	item->handled = FlowReadyIsHandled(item->step, FlowEmissionMask(item));
 	if (item->handled)
@@ -282,9 +286,8 @@ FlowSettleRun(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 	settle_all(batch, run, changes);
 	if (run->status != FLOW_RUN_RUNNING)
 		return;
-	if (run->ends.n == run->definition->n_steps)
-		FlowFinishRun(run, FlowWindHasFailed(run) ? FLOW_RUN_FAILED
-					  : FLOW_RUN_COMPLETED, changes);
+	if (run->ends.n == run->definition->n_course)
+		FlowWindEnd(run, changes);
 	else if (run->pauses != NULL)
 		pause_run(run, changes);
 }
@@ -316,8 +319,12 @@ settle_all(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 		n = 0;
 		for (int no = 1; no <= definition->n_steps; no++)
 		{
-			if (definition->steps[no - 1].n_deps == 0 && run->ends.status[no] == 0)
-				FlowSettleReady(run, &definition->steps[no - 1], changes);
+			FlowStepDef *step = &definition->steps[no - 1];
+
+			if (step->part != FLOW_PART_COURSE)
+				continue;
+			if (step->n_deps == 0 && run->ends.status[no] == 0)
+				FlowSettleReady(run, step, changes);
 			if (run->ends.status[no] != 0)
 				from[n++] = no;
 		}
