@@ -15,8 +15,8 @@ $node->safe_psql('postgres', q{
 	CREATE FUNCTION fail() RETURNS void LANGUAGE plpgsql AS
 		$$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'P0001'; END $$;
 	-- Waits until the gate is there
-	CREATE FUNCTION pass(gate text) RETURNS void LANGUAGE plpgsql AS
-		$$ BEGIN WHILE NOT EXISTS (SELECT FROM gate WHERE name = gate) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$;
+	CREATE FUNCTION pass(which text) RETURNS void LANGUAGE plpgsql AS
+		$$ BEGIN WHILE NOT EXISTS (SELECT FROM gate WHERE name = which) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$;
 });
 
 sub logged
