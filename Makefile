@@ -88,6 +88,7 @@ OBJS += \
 	src/engine/execute.o \
 	src/engine/finish.o \
 	src/engine/flush.o \
+	src/engine/hook.o \
 	src/engine/isolated.o \
 	src/engine/kinds/choice.o \
 	src/engine/kinds/kind.o \
@@ -157,6 +158,7 @@ REGRESS = \
 	define_errors \
 	drain \
 	graph \
+	hooks \
 	isolated \
 	joins \
 	override \

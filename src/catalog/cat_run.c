@@ -142,9 +142,8 @@ static FlowStatement set_compensated = {
 	.argtypes = {INT8OID, TEXTOID}
 };
 
-static FlowStatement is_compensated = {
-	.sql = "SELECT 1 FROM flow_internal.run WHERE id = $1"
-	" AND compensation IS NOT NULL",
+static FlowStatement compensation = {
+	.sql = "SELECT COALESCE(compensation, 'none') FROM flow_internal.run WHERE id = $1",
 	.expect = SPI_OK_SELECT,
 	.nargs = 1,
 	.argtypes = {INT8OID}
@@ -440,14 +439,24 @@ FlowRunSetCompensated(int64 run_id, const char *how, ItemPointerData *tid)
 	take_tid(tid);
 }
 
+char *
+FlowRunCompensation(int64 run_id)
+{
+	Datum		args[1] = {Int64GetDatum(run_id)};
+	char	   *how = NULL;
+
+	if (FlowStatementExecute(&compensation, args, NULL) == 1)
+		how = FlowRowText(SPI_tuptable->vals[0], 1);
+	SPI_freetuptable(SPI_tuptable);
+	return how;
+}
+
 bool
 FlowRunIsCompensated(int64 run_id)
 {
-	Datum		args[1] = {Int64GetDatum(run_id)};
-	bool		found = FlowStatementExecute(&is_compensated, args, NULL) == 1;
+	char	   *how = FlowRunCompensation(run_id);
 
-	SPI_freetuptable(SPI_tuptable);
-	return found;
+	return how != NULL && strcmp(how, "none") != 0;
 }
 
 void

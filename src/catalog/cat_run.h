@@ -130,6 +130,9 @@ extern void FlowRunSetCompensating(int64 run_id, ItemPointerData *tid);
 extern void FlowRunSetCompensated(int64 run_id, const char *how,
 								  ItemPointerData *tid);
 
+/* none, running, complete or partial */
+extern char *FlowRunCompensation(int64 run_id);
+
 /* True if what the run has done has been, or is being, undone. */
 extern bool FlowRunIsCompensated(int64 run_id);
 extern void FlowRunSetFailing(int64 run_id, Datum error, ItemPointerData *tid);

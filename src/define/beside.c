@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  * beside.c
- *	  Steps beside the graph: those that undo others.
+ *	  Steps beside the graph: those that undo others, and hooks.
  *
  * A step that undoes another is a step like any other to the queue, the
  * workers and the flush: it has a number, a row in task while it lives and an
  * outcome when it has ended.  It is never ready in the normal course of a run,
- * and counts neither for its end nor for its output; wind.c starts it.
+ * and counts neither for its end nor for its output; undo.c starts it.  So it is
+ * with a hook, which waits for its run's events (hook.c).
  *
  * The SQL given as "undo" makes a step without a place in the document.  Its
  * number is that of the step it undoes plus the number of steps in the
@@ -22,11 +23,18 @@
 #include "define/graph.h"
 #include "error.h"
 
+static const char *const hook_names[FLOW_HOOK_EVENTS] = {
+	"completed", "failed", "paused", "cancelled", "finished", "step"
+};
+
 static bool has_undo(const FlowSpec *spec);
 static void compile_undo(FlowStepDef *undo, FlowStepDef *step, const char *sql);
 static void connect_undo(FlowStepDef *undo, FlowStepDef *step);
 static int *order_of(const FlowDefinition *definition);
 static void check_undo_of(FlowCheck *check, int i, int *undone_by);
+static void check_hook(FlowCheck *check, int i);
+static uint32 hooks_of(const FlowValue *hook);
+static uint32 bit_of(const char *name);
 static void check_after(FlowCheck *check, int i);
 
 int
@@ -47,8 +55,9 @@ has_undo(const FlowSpec *spec)
 FlowStepPart
 FlowBesidePart(const FlowStepSpec *spec)
 {
-	return FlowStepText(spec, FLOW_OPT_UNDO_OF) != NULL
-		? FLOW_PART_UNDO : FLOW_PART_COURSE;
+	if (FlowStepText(spec, FLOW_OPT_UNDO_OF) != NULL)
+		return FLOW_PART_UNDO;
+	return spec->values[FLOW_OPT_HOOK].isset ? FLOW_PART_HOOK : FLOW_PART_COURSE;
 }
 
 void
@@ -64,9 +73,37 @@ FlowBesideCompile(FlowDefinition *definition, const FlowSpec *spec)
 			compile_undo(FlowBesideUndo(definition, step->no), step, sql);
 		if (of != NULL)
 			connect_undo(step, FlowPlanFindStep(definition, of));
+		step->hooks = hooks_of(&spec->steps[i].values[FLOW_OPT_HOOK]);
+		definition->hooks |= step->hooks;
 	}
 	if (definition->has_undo)
 		definition->order = order_of(definition);
+}
+
+static uint32
+hooks_of(const FlowValue *hook)
+{
+	uint32		bits = 0;
+
+	for (int h = 0; hook->isset && h < hook->u.texts.n; h++)
+		bits |= bit_of(hook->u.texts.items[h]);
+	return bits;
+}
+
+/* 0 if there is no such event. */
+static uint32
+bit_of(const char *name)
+{
+	for (int event = 0; event < FLOW_HOOK_EVENTS; event++)
+		if (strcmp(name, hook_names[event]) == 0)
+			return FLOW_HOOK_BIT(event);
+	return 0;
+}
+
+const char *
+FlowBesideHookName(FlowHookEvent event)
+{
+	return hook_names[event];
 }
 
 FlowStepDef *
@@ -144,7 +181,9 @@ FlowBesideRefuse(const FlowStepDef *step)
 			(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
 			 errmsg("step \"%s\" is not part of the normal course of a run",
 					step->name),
-			 errdetail("It runs when another step is undone."),
+			 step->part == FLOW_PART_HOOK
+			 ? errdetail("It is a hook.")
+			 : errdetail("It runs when another step is undone."),
 			 errhint("Name a step that others depend on, or that depends on others.")));
 }
 
@@ -160,6 +199,7 @@ FlowBesideCheck(FlowCheck *check)
 	{
 		check_undo_of(check, i, undone_by);
 		check_after(check, i);
+		check_hook(check, i);
 	}
 	pfree(undone_by);
 }
@@ -225,5 +265,39 @@ check_after(FlowCheck *check, int i)
 								 FlowStepLabel(spec, i), FlowStepLabel(spec, step)),
 						"That step is not part of the normal course of a run.",
 						NULL);
+	}
+}
+
+static void
+check_hook(FlowCheck *check, int i)
+{
+	const FlowStepSpec *step = &check->spec->steps[i];
+	const FlowValue *hook = &step->values[FLOW_OPT_HOOK];
+
+	if (!hook->isset)
+		return;
+	if (hook->u.texts.n == 0)
+		FlowCheckReport(FlowCheckAtOption(check, i, FLOW_OPT_HOOK),
+						ERRCODE_INVALID_PARAMETER_VALUE,
+						psprintf("hook \"%s\" waits for nothing",
+								 FlowStepLabel(check->spec, i)),
+						"There is no event in \"hook\".",
+						"Name one, such as \"finished\".");
+	for (int h = 0; h < hook->u.texts.n; h++)
+	{
+		FlowSuggestion suggestion;
+
+		if (bit_of(hook->u.texts.items[h]) != 0)
+			continue;
+		FlowSuggestionInit(&suggestion, hook->u.texts.items[h]);
+		for (int event = 0; event < FLOW_HOOK_EVENTS; event++)
+			FlowSuggestionAdd(&suggestion, hook_names[event]);
+		FlowCheckReport(FlowCheckAt(check, i, psprintf("%s[%d]", FlowOptionPath(i, FLOW_OPT_HOOK), h)),
+						ERRCODE_INVALID_PARAMETER_VALUE,
+						psprintf("invalid value for \"hook\" in step \"%s\": \"%s\"",
+								 FlowStepLabel(check->spec, i), hook->u.texts.items[h]),
+						"Expected one of: completed, failed, paused, cancelled, finished, step.",
+						suggestion.best ? psprintf("Perhaps you meant \"%s\".",
+												   suggestion.best) : NULL);
 	}
 }

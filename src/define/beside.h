@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * beside.h
- *	  Steps beside the graph: those that undo others.
+ *	  Steps beside the graph: those that undo others, and hooks.
  *-------------------------------------------------------------------------
  */
 #ifndef FLOW_BESIDE_H
@@ -23,6 +23,9 @@ extern void FlowBesideCompile(FlowDefinition *definition, const FlowSpec *spec);
 
 /* The step made of the option "undo" of a step. */
 extern FlowStepDef *FlowBesideUndo(const FlowDefinition *definition, int step_no);
+
+/* The name of an event that hooks wait for. */
+extern const char *FlowBesideHookName(FlowHookEvent event);
 
 /* Raises for a step that is not in the graph. */
 extern void FlowBesideRefuse(const FlowStepDef *step);

@@ -52,6 +52,9 @@ typedef struct Pairing
 
 static const Pairing pairings[] = {
 	{FLOW_OPT_AFTER, FLOW_OPT_HOOK, false},
+	{FLOW_OPT_HOOK, FLOW_OPT_UNDO, false},
+	{FLOW_OPT_HOOK, FLOW_OPT_ON_ERROR, false},
+	{FLOW_OPT_HOOK, FLOW_OPT_FOR_EACH, false},
 	{FLOW_OPT_UNDO_OF, FLOW_OPT_AFTER, false},
 	{FLOW_OPT_UNDO_OF, FLOW_OPT_UNDO, false},
 	{FLOW_OPT_UNDO_OF, FLOW_OPT_HOOK, false},

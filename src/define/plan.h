@@ -79,6 +79,20 @@ typedef enum FlowStepPart
 	FLOW_PART_HOOK				/* it runs when something happens to its run */
 } FlowStepPart;
 
+/* What hooks wait for; the names are those of the option */
+typedef enum FlowHookEvent
+{
+	FLOW_HOOK_COMPLETED,
+	FLOW_HOOK_FAILED,
+	FLOW_HOOK_PAUSED,
+	FLOW_HOOK_CANCELLED,
+	FLOW_HOOK_FINISHED,			/* any end */
+	FLOW_HOOK_STEP				/* the end of a step that has run */
+} FlowHookEvent;
+
+#define FLOW_HOOK_EVENTS	(FLOW_HOOK_STEP + 1)
+#define FLOW_HOOK_BIT(event)	(1u << (event))
+
 typedef struct FlowStepDef
 {
 	struct FlowDefinition *definition;
@@ -86,6 +100,7 @@ typedef struct FlowStepDef
 	FlowStepPart part;
 	int			undo;			/* number of the step that undoes it; 0: none */
 	int			undoes;			/* number of the step that it undoes */
+	uint32		hooks;			/* bits of the events that it waits for */
 	char	   *name;
 	FlowStepKind kind;
 	FlowSqlText sql[FLOW_SQL_ROLES];
@@ -123,9 +138,10 @@ typedef struct FlowDefinition
 	int			n_course;		/* of these, in the graph */
 	int			n_all;			/* numbers of steps, those of beside.c too */
 	FlowStepDef *steps;			/* steps[no - 1] */
+	uint32		hooks;			/* bits of the events that steps wait for */
 	bool		has_undo;		/* some step can be undone */
-	int		   *order;			/* then: numbers of the steps of the graph, each
-								 * behind those it depends on */
+	int		   *order;			/* then: numbers of the steps of the graph,
+								 * each behind those it depends on */
 	int			n_roots;
 	int		   *roots;			/* of the graph: without dependencies */
 	int		   *by_name;		/* step numbers in the order of their names */

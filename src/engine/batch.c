@@ -251,7 +251,8 @@ note_ended(FlowBatch *batch, FlowItem *item)
 
 	if (!item->has_task)
 		batch->items = lappend(batch->items, item);
-	run->items[item->key.step_no] = item;
+	if (item->step->part != FLOW_PART_HOOK)
+		run->items[item->key.step_no] = item;
 	FlowEndsNote(&run->ends, item->key.step_no, item->status,
 				 FlowEmissionMask(item));
 }
@@ -401,7 +402,9 @@ record_failure(FlowBatch *batch)
 	{
 		FlowItem   *item = lfirst(cell);
 
-		if (item->step == NULL || FlowRunStatusIsFinal(item->run->status) ||
+		if (item->step == NULL ||
+			(FlowRunStatusIsFinal(item->run->status) &&
+			 item->step->part != FLOW_PART_HOOK) ||
 			item->attempt != plan->failed_attempt || item->ended)
 			continue;
 		item->failure = plan->failure;

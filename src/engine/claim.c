@@ -25,6 +25,7 @@
 #include "shmem/testpoint.h"
 
 static void add_item(FlowBatch *batch, const FlowTaskRow *row);
+static bool is_hook(const FlowTaskRow *row);
 static void ask_to_resume(FlowBatch *batch, const FlowTaskRow *row);
 static FlowRunRef *run_of(FlowBatch *batch, const FlowTaskRow *row);
 static FlowRunRef *make_run(const FlowTaskRow *row);
@@ -78,11 +79,11 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 		row->key.item_no == FLOW_ITEM_RESUME)
 		ask_to_resume(batch, row);
 	else if (batch->plan->failure == NULL &&
-			 ((row->run_status == FLOW_RUN_PAUSED && !row->ended) ||
+			 ((row->run_status == FLOW_RUN_PAUSED && !row->ended && !is_hook(row)) ||
 			  row->run_status == FLOW_RUN_HELD))
 		return;					/* resuming it makes the step known again */
 	if (row->run_status == FLOW_RUN_PENDING &&
-		row->key.step_no != FLOW_STEP_RUN)
+		row->key.step_no != FLOW_STEP_RUN && !is_hook(row))
 		return;					/* nor before it starts */
 
 	run = run_of(batch, row);
@@ -97,7 +98,8 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	if (row->key.step_no != FLOW_STEP_RUN)
 	{
 		item->step = &run->definition->steps[row->key.step_no - 1];
-		run->items[row->key.step_no] = item;
+		if (item->step->part != FLOW_PART_HOOK)
+			run->items[row->key.step_no] = item;
 		if (row->ended)
 			FlowIsolatedRecall(batch, item, &row->end);
 		else if (!FlowRunLets(run, item->step))
@@ -108,6 +110,13 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	}
 	batch->items = lappend(batch->items, item);
 	batch->n_claimed++;
+}
+
+static bool
+is_hook(const FlowTaskRow *row)
+{
+	return row->key.step_no != FLOW_STEP_RUN &&
+		FlowPlanLookup(row->definition_id)->steps[row->key.step_no - 1].part == FLOW_PART_HOOK;
 }
 
 FlowItem *
@@ -154,6 +163,8 @@ FlowRunIsWinding(const FlowRunRef *run)
 bool
 FlowRunLets(const FlowRunRef *run, const FlowStepDef *step)
 {
+	if (step->part == FLOW_PART_HOOK)
+		return true;
 	if (FlowRunStatusIsFinal(run->status))
 		return false;
 	if (step->part == FLOW_PART_UNDO)

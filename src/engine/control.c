@@ -27,6 +27,7 @@
 #include "engine/context.h"
 #include "engine/control.h"
 #include "engine/emission.h"
+#include "engine/hook.h"
 #include "engine/ready.h"
 #include "engine/run.h"
 #include "engine/undo.h"
@@ -64,7 +65,7 @@ static bool spare_ended(const FlowRunRow *run, FlowOutcomeRow *rest);
 static bool spare_last_steps(const FlowRunRow *run, FlowOutcomeRow *rest);
 static void cancel_tasks(const FlowRunRow *run, FlowChanges *changes,
 						 FlowOutcomeRow *rest);
-static bool always_runs(const FlowRunRow *run, int step_no);
+static bool stays(const FlowRunRow *run, int step_no);
 static void retry_run(const FlowRunRow *run, const char *step);
 static void take_key_again(const FlowRunRow *run);
 static void forget_ends(const FlowRunRow *run, const FlowStepDef *only,
@@ -368,6 +369,7 @@ pause_run(const FlowRunRow *run, const char *reason)
 
 	FlowRunSetStatus(run->id, FLOW_RUN_PAUSED, reason);
 	FlowChangesInit(&changes);
+	FlowHookRaiseRow(run, FLOW_RUN_PAUSED, reason, &changes);
 	add_task(run, FLOW_STEP_RUN, 0, &changes);
 	FlowChangesWrite(&changes);
 }
@@ -443,6 +445,8 @@ cancel_run(FlowRunRow *run, const FlowControl *control)
 	if (!at_once)
 		add_task(run, FLOW_STEP_RUN, 0, &changes);
 	FlowRunSetCancelled(run->id, at_once, undo, control->reason);
+	if (at_once)
+		FlowHookRaiseRow(run, FLOW_RUN_CANCELLED, control->reason, &changes);
 	FlowChangesWrite(&changes);
 	FlowWakeNoteCancel(run->id, run->epoch + 1);
 	run->status = at_once ? FLOW_RUN_CANCELLED : FLOW_RUN_COMPENSATING;
@@ -519,7 +523,7 @@ cancel_tasks(const FlowRunRow *run, FlowChanges *changes, FlowOutcomeRow *rest)
 	{
 		FlowTaskRow *task = lfirst(cell);
 
-		if (task->ended || always_runs(run, task->key.step_no))
+		if (task->ended || stays(run, task->key.step_no))
 			continue;
 		FlowRowsAdd(&changes->deletes, &task->tid);
 		rest[task->key.step_no].key.run_id = run->id;
@@ -527,13 +531,17 @@ cancel_tasks(const FlowRunRow *run, FlowChanges *changes, FlowOutcomeRow *rest)
 	}
 }
 
+/* Hooks of what has happened, and steps that always run */
 static bool
-always_runs(const FlowRunRow *run, int step_no)
+stays(const FlowRunRow *run, int step_no)
 {
-	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
+	const FlowStepDef *step;
 
-	return run->started && step_no != FLOW_STEP_RUN &&
-		definition->steps[step_no - 1].needs == FLOW_NEEDS_ALWAYS;
+	if (step_no == FLOW_STEP_RUN)
+		return false;
+	step = &FlowPlanLookup(run->definition_id)->steps[step_no - 1];
+	return step->part == FLOW_PART_HOOK ||
+		(run->started && step->needs == FLOW_NEEDS_ALWAYS);
 }
 
 static void

@@ -14,6 +14,7 @@
 
 #include "engine/context.h"
 #include "engine/finish.h"
+#include "engine/hook.h"
 #include "engine/run.h"
 
 static Datum output_of_run(FlowRunRef *run, bool *isnull);
@@ -37,6 +38,7 @@ FlowFinishRun(FlowRunRef *run, FlowRunStatus status, FlowChanges *changes)
 	end.key = run->key;
 	FlowRowsAdd(&changes->ends, &end);
 	run->status = status;
+	FlowHookRaiseEnd(run, status, changes);
 
 	if (run->notify)
 	{

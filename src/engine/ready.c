@@ -58,6 +58,8 @@ FlowEndsForget(FlowEnds *ends, const FlowDefinition *definition)
 void
 FlowEndsNote(FlowEnds *ends, int step_no, FlowStepStatus status, uint64 events)
 {
+	if (ends->definition->steps[step_no - 1].part == FLOW_PART_HOOK)
+		return;					/* it may run again and again */
 	if (ends->status[step_no] == 0 && is_of_course(ends, step_no))
 		ends->n++;
 	ends->status[step_no] = status;

@@ -19,6 +19,7 @@
 #include "engine/control.h"
 #include "engine/emission.h"
 #include "engine/finish.h"
+#include "engine/hook.h"
 #include "engine/run.h"
 #include "engine/settle.h"
 #include "engine/undo.h"
@@ -80,6 +81,7 @@ FlowSettleItem(FlowItem *item, FlowChanges *changes)
 	add_outcome(item, changes);
 	if (item->step->part == FLOW_PART_UNDO)
 		FlowUndoNote(item);
+	FlowHookRaiseStep(item, changes);
 	if (item->has_task)
 		FlowRowsAdd(&changes->deletes, &item->tid);
 	FlowEndsNote(&run->ends, item->key.step_no, item->status,
@@ -227,7 +229,7 @@ FlowSettleNeedsEnds(const FlowBatch *batch, const FlowRunRef *run)
 	int			ready = 0;
 	ListCell   *cell;
 
-	if (run->whole)
+	if (run->whole || FlowRunStatusIsFinal(run->status))
 		return false;
 	if (FlowRunIsWinding(run) || run->fails != NULL || run->isolated != NULL)
 		return true;
@@ -470,12 +472,16 @@ pause_run(FlowRunRef *run, FlowChanges *changes)
 {
 	const FlowItem *item = run->pauses;
 	int64		after = run->definition->resume_after;
+	FlowHappening what = {FLOW_HOOK_PAUSED, FLOW_RUN_PAUSED, item->step->name};
 	FlowTaskNew row;
 
 	FlowRunSetStatus(run->id, FLOW_RUN_PAUSED,
 					 psprintf("step \"%s\" failed: %s", item->step->name,
 							  item->failure->message));
 	run->status = FLOW_RUN_PAUSED;
+	what.sqlstate = item->failure->sqlstate;
+	what.message = item->failure->message;
+	FlowHookRaise(run, &what, changes);
 	memset(&row, 0, sizeof(row));
 	row.key.run_id = run->id;
 	row.key.step_no = FLOW_STEP_RUN;
