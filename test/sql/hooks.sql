@@ -21,7 +21,7 @@ SELECT flow_define('hooks', ARRAY[
 	flow_step('on_finished', $$ INSERT INTO hook_log (run_id, hook, event) VALUES (flow.run_id, 'by name', flow.event), ((event->>'run')::bigint, event->>'workflow', NULL) $$, hook => '{finished}')]);
 
 -- A run that completes: its own steps, and no others, make its output
-SELECT flow_start('hooks', '{"b": 1}', key => 'k') AS run \gset
+SELECT flow_start('hooks', '{"b": 1}', key => 'hooked') AS run \gset
 SELECT flow_drain();
 SELECT * FROM hooks();
 SELECT status, steps, steps_done, output FROM flow.run WHERE id = :run;
