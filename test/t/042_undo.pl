@@ -14,9 +14,6 @@ $node->safe_psql('postgres', q{
 		$$ INSERT INTO log (run_id, step) VALUES (flow_run_id(), step) $$;
 	CREATE FUNCTION fail() RETURNS void LANGUAGE plpgsql AS
 		$$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'P0001'; END $$;
-	-- Waits until the gate is there
-	CREATE FUNCTION pass(which text) RETURNS void LANGUAGE plpgsql AS
-		$$ BEGIN WHILE NOT EXISTS (SELECT FROM gate WHERE name = which) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$;
 });
 
 sub logged
@@ -39,8 +36,8 @@ sub running
 # A step that runs while its run fails completes, and is undone
 $node->safe_psql('postgres', q{SELECT flow_define('sibling', ARRAY[
 	flow_step('a', $$ SELECT note('a') $$, undo => $$ SELECT note('-a') $$),
-	flow_step('slow', $$ SELECT pass('slow'), note('slow') $$, after => '{a}', batch => false, undo => $$ SELECT note('-slow') $$),
-	flow_step('bad', $$ SELECT pass('bad'), fail() $$, after => '{a}', batch => false)])});
+	flow_step('slow', $$ DO $do$ BEGIN WHILE NOT EXISTS (SELECT FROM gate WHERE name = 'slow') LOOP PERFORM pg_sleep(0.01); END LOOP; END $do$; SELECT note('slow') $$, after => '{a}', batch => false, undo => $$ SELECT note('-slow') $$),
+	flow_step('bad', $$ DO $do$ BEGIN WHILE NOT EXISTS (SELECT FROM gate WHERE name = 'bad') LOOP PERFORM pg_sleep(0.01); END LOOP; END $do$; SELECT fail() $$, after => '{a}', batch => false)])});
 my $run = value($node, q{SELECT flow_start('sibling')});
 wait_for($node, running($run, 'slow') . ' AND ' . running($run, 'bad'), 'both run');
 $node->safe_psql('postgres', q{INSERT INTO gate VALUES ('bad')});
@@ -53,7 +50,7 @@ is(logged($run), 'a slow -slow -a', 'what ran on is undone first');
 # The server crashes in the middle of it: the rest is undone, nothing twice
 $node->safe_psql('postgres', q{SELECT flow_define('crash', ARRAY[
 	flow_step('a', $$ SELECT note('a') $$, undo => $$ SELECT note('-a') $$),
-	flow_step('b', $$ SELECT note('b') $$, after => '{a}', undo => $$ SELECT note('-b'), pass('b') $$),
+	flow_step('b', $$ SELECT note('b') $$, after => '{a}', undo => $$ SELECT note('-b'); DO $do$ BEGIN WHILE NOT EXISTS (SELECT FROM gate WHERE name = 'b') LOOP PERFORM pg_sleep(0.01); END LOOP; END $do$ $$),
 	flow_step('c', $$ SELECT note('c') $$, after => '{b}', undo => $$ SELECT note('-c') $$),
 	flow_step('d', $$ SELECT fail() $$, after => '{c}')])});
 $run = value($node, q{SELECT flow_start('crash')});

@@ -12,9 +12,6 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE gate (name text PRIMARY KEY);
 	CREATE FUNCTION hooked() RETURNS void LANGUAGE sql AS
 		$$ INSERT INTO log (run_id, hook, event) VALUES (flow_run_id(), flow_step_name(), flow_hook_event()->>'event') $$;
-	-- Waits until the gate is there
-	CREATE FUNCTION pass(which text) RETURNS void LANGUAGE plpgsql AS
-		$$ BEGIN WHILE NOT EXISTS (SELECT FROM gate WHERE name = which) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$;
 });
 
 sub logged
@@ -44,8 +41,8 @@ sub kill_worker
 # The hook of a run that has ended, and of one that is paused, survive a crash
 $node->safe_psql('postgres', q{SELECT flow_define('hooks', ARRAY[
 	flow_step('a', 'SELECT 1 AS x'),
-	flow_step('ended', $$ SELECT hooked(), pass('ended') $$, hook => '{finished}'),
-	flow_step('paused', $$ SELECT hooked(), pass('paused') $$, hook => '{paused}')])});
+	flow_step('ended', $$ SELECT hooked(); DO $do$ BEGIN WHILE NOT EXISTS (SELECT FROM gate WHERE name = 'ended') LOOP PERFORM pg_sleep(0.01); END LOOP; END $do$ $$, hook => '{finished}'),
+	flow_step('paused', $$ SELECT hooked(); DO $do$ BEGIN WHILE NOT EXISTS (SELECT FROM gate WHERE name = 'paused') LOOP PERFORM pg_sleep(0.01); END LOOP; END $do$ $$, hook => '{paused}')])});
 my $run = value($node, q{SELECT flow_start('hooks')});
 wait_for($node, running($run, 'ended'), 'the hook runs');
 is(value($node, "SELECT status FROM flow.run WHERE id = $run"), 'completed', 'its run is over');
@@ -69,7 +66,7 @@ is(logged($run), 'ended=cancelled paused=paused', 'each event has had its hook')
 
 # Many runs: each end has its hook, exactly once
 $node->safe_psql('postgres', q{SELECT flow_define('many', ARRAY[
-	flow_step('a', 'SELECT 1 AS x', undo => 'SELECT pg_sleep(0.001)'),
+	flow_step('a', 'SELECT 1 AS x', undo => $$ SELECT pg_sleep(0.001) $$),
 	flow_step('b', 'SELECT 1 / ((flow.run_id % 3)::int) AS y', after => '{a}', batch => false),
 	flow_step('ok', 'SELECT hooked()', hook => '{completed}'),
 	flow_step('bad', 'SELECT hooked()', hook => '{failed}'),
