@@ -301,3 +301,23 @@ check_hook(FlowCheck *check, int i)
 												   suggestion.best) : NULL);
 	}
 }
+
+void
+FlowBesideCheckSupported(FlowCheck *check, int i)
+{
+	const FlowSpec *spec = check->spec;
+	const char *of = FlowStepText(&spec->steps[i], FLOW_OPT_UNDO_OF);
+	int			step = of ? FlowCheckFindStep(check, of) : i;
+
+	if (of == NULL && FlowStepText(&spec->steps[i], FLOW_OPT_UNDO) == NULL)
+		return;
+	if (step < 0 || (!spec->steps[step].values[FLOW_OPT_FOR_EACH].isset &&
+					 !spec->steps[i].values[FLOW_OPT_FOR_EACH].isset))
+		return;
+	FlowCheckReport(FlowCheckAtOption(check, i, of ? FLOW_OPT_UNDO_OF : FLOW_OPT_UNDO),
+					ERRCODE_FEATURE_NOT_SUPPORTED,
+					psprintf("undoing the items of step \"%s\" is not supported yet",
+							 FlowStepLabel(spec, step)),
+					NULL,
+					"Leave out \"for_each\", or undo it in a step that runs always.");
+}

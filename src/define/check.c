@@ -60,7 +60,10 @@ FlowCheckSpec(const FlowSpec *spec, FlowProblems *problems)
 	FlowBesideCheck(&check);
 	check_arguments(&check);
 	for (int i = 0; i < spec->n_steps; i++)
+	{
 		FlowOptionsCheckSupported(&check, i);
+		FlowBesideCheckSupported(&check, i);
+	}
 	notice_reserved_words(&check);
 }
 
