@@ -64,6 +64,18 @@ is(value($node, "SELECT flow_cancel($run)"), 't', 'and is cancelled');
 wait_for($node, "NOT EXISTS (SELECT FROM flow_internal.task WHERE run_id = $run)", 'its hook has ended');
 is(logged($run), 'ended=cancelled paused=paused', 'each event has had its hook');
 
+# A hook of a run that is over, and that takes the server down, ends like any step
+$node->safe_psql('postgres', q{SELECT flow_define('poison', ARRAY[
+	flow_step('a', 'SELECT 1 AS x'),
+	flow_step('bad', $$ SELECT pg_sleep(600) $$, hook => '{completed}')])});
+$run = value($node, q{SELECT flow_start('poison')});
+wait_for($node, running($run, 'bad'), 'the hook runs');
+kill_worker($run, 'bad');
+kill(9, value($node, "SELECT pid FROM flow.activity WHERE run_id = $run AND type = 'worker'"));
+$node->poll_query_until('postgres', "SELECT status = 'failed' FROM flow.step WHERE run_id = $run AND name = 'bad'");
+is(value($node, "SELECT sqlstate, crashes FROM flow.step WHERE run_id = $run AND name = 'bad'"), 'WF005|2', 'a hook that crashes the server fails');
+is(value($node, "SELECT status FROM flow.run WHERE id = $run"), 'completed', '... which changes nothing about its run');
+
 # Many runs: each end has its hook, exactly once
 $node->safe_psql('postgres', q{SELECT flow_define('many', ARRAY[
 	flow_step('a', 'SELECT 1 AS x', undo => $$ SELECT pg_sleep(0.001) $$),
@@ -89,7 +101,7 @@ is(value($node, q{SELECT count(*) FROM flow.run r WHERE workflow = 'many'
 	<> (SELECT count(*) FROM flow.step s WHERE s.run_id = r.id AND s.name IN ('a', 'b')
 		AND s.status IN ('completed', 'failed', 'compensated', 'compensation_failed'))}), '0',
 	'... and every step that has run');
-is(value($node, q{SELECT count(*) FROM flow.attempt WHERE step NOT IN ('b')}), '0', 'no hook has failed');
+is(value($node, q{SELECT count(*) FROM flow.attempt WHERE step NOT IN ('b', 'bad')}), '0', 'no other hook has failed');
 
 $node->stop;
 done_testing();
