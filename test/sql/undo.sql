@@ -175,6 +175,47 @@ SELECT flow_start('undo_keyed', key => 'k', on_conflict => 'cancel') = :run AS s
 SELECT flow_drain(:run, skip_time => true);
 SELECT status, compensation FROM flow.run WHERE id = :run;
 
+-- Random graphs: every step is undone once, behind all that depends on it
+SELECT setseed(0.42) IS NULL;
+SELECT count(flow_define('undo_random_' || g, ARRAY(
+	SELECT flow_step('s' || i, format('SELECT note(%L)', 's' || i),
+		after => ARRAY(SELECT 's' || j FROM generate_series(1, i - 1) j WHERE i > 0 AND random() < 0.3),
+		undo => CASE WHEN random() < 0.8 THEN format('SELECT note(%L)', '-s' || i) END)
+	FROM generate_series(1, 12) i)
+	|| flow_step('last', $$ SELECT fail('no') $$, after => ARRAY(SELECT 's' || i FROM generate_series(1, 12) i))))
+FROM generate_series(1, 15) g;
+CREATE FUNCTION wrong_order(workflow text) RETURNS bigint LANGUAGE plpgsql
+AS $$
+DECLARE
+	wrong bigint;
+BEGIN
+	PERFORM flow_start(workflow);
+	PERFORM flow_drain();
+	WITH RECURSIVE edge AS (
+		SELECT d.name AS dependency, s.name
+		FROM flow.workflow_step s CROSS JOIN LATERAL unnest(s.after) AS d(name)
+		WHERE s.workflow = wrong_order.workflow AND s.name <> 'last'
+	), below AS (
+		SELECT dependency, name FROM edge
+		UNION
+		SELECT b.dependency, e.name FROM below b JOIN edge e ON e.dependency = b.name
+	)
+	SELECT (SELECT count(*) FROM below b
+			JOIN log x ON x.step = '-' || b.dependency
+			JOIN log y ON y.step = '-' || b.name
+			WHERE y.no > x.no)
+		+ (SELECT count(*) FROM flow.workflow_step s
+		   WHERE s.workflow = wrong_order.workflow
+		   AND (SELECT count(*) FROM log l WHERE l.step = '-' || s.name)
+			<> CASE WHEN s.options ? 'undo' THEN 1 ELSE 0 END)
+		+ (SELECT count(*) FROM flow.run r WHERE r.workflow = wrong_order.workflow
+		   AND r.compensation <> 'complete')
+	INTO wrong;
+	PERFORM logged();
+	RETURN wrong;
+END $$;
+SELECT count(*), sum(wrong_order('undo_random_' || g)) AS wrong FROM generate_series(1, 15) g;
+
 -- What a definition may not say
 SELECT flow_define('undo_w', ARRAY[flow_step('a', 'SELECT 1'), flow_step('b', 'SELECT 1', undo_of => 'aa')]);
 SELECT flow_define('undo_w', ARRAY[flow_step('a', 'SELECT 1'), flow_step('b', 'SELECT 1', undo_of => 'a'), flow_step('c', 'SELECT 1', undo_of => 'b')]);
