@@ -65,6 +65,7 @@ OBJS += \
 OBJS += \
 	src/define/access.o \
 	src/define/action.o \
+	src/define/beside.o \
 	src/define/check.o \
 	src/define/definefuncs.o \
 	src/define/document.o \
@@ -96,6 +97,7 @@ OBJS += \
 	src/engine/execute.o \
 	src/engine/finish.o \
 	src/engine/flush.o \
+	src/engine/hook.o \
 	src/engine/isolated.o \
 	src/engine/kinds/choice.o \
 	src/engine/kinds/kind.o \
@@ -121,6 +123,7 @@ OBJS += \
 	src/engine/subflow.o \
 	src/engine/suspect.o \
 	src/engine/take.o \
+	src/engine/undo.o \
 	src/engine/watch.o \
 	src/engine/whole.o \
 	src/engine/wind.o
@@ -169,6 +172,7 @@ REGRESS = \
 	define_errors \
 	drain \
 	graph \
+	hooks \
 	isolated \
 	joins \
 	override \
@@ -181,6 +185,7 @@ REGRESS = \
 	start \
 	subflow \
 	transaction \
+	undo \
 	views \
 	views_live
 

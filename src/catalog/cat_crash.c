@@ -16,6 +16,12 @@
 #include "base/spi.h"
 #include "catalog/cat_crash.h"
 
+/* Hooks run also when their run is over. */
+#define IS_HOOK(key) \
+	"(SELECT t.asked IS NOT NULL FROM flow_internal.task t" \
+	" WHERE t.run_id = " key ".run_id AND t.step_no = " key ".step_no" \
+	" AND t.item_no = " key ".item_no)"
+
 static FlowStatement insert_rows = {
 	.sql = "INSERT INTO flow_internal.crash"
 	" (run_id, step_no, item_no, no, home, definition_id, charged, counts, at)"
@@ -29,7 +35,8 @@ static FlowStatement insert_rows = {
 	" LEFT JOIN LATERAL (SELECT c.no FROM flow_internal.crash c WHERE c.run_id = k.run_id"
 	"  AND c.step_no = k.step_no AND c.item_no = k.item_no"
 	"  ORDER BY c.no DESC LIMIT 1) l ON true"
-	" WHERE r.status NOT IN ('completed', 'failed', 'cancelled')"
+	" WHERE (r.status NOT IN ('completed', 'failed', 'cancelled')"
+	"  OR " IS_HOOK("k") ")"
 	" AND NOT EXISTS (SELECT FROM flow_internal.crash c WHERE c.run_id = k.run_id"
 	"  AND c.step_no = k.step_no AND c.item_no = k.item_no AND c.at = $7)"
 	" AND NOT EXISTS (SELECT FROM flow_internal.outcome o WHERE o.run_id = k.run_id"
@@ -47,7 +54,8 @@ static FlowStatement is_watched = {
 	" OR EXISTS (SELECT FROM flow_internal.crash c, LATERAL"
 	"  (SELECT r.status FROM flow_internal.run r WHERE r.id = c.run_id OFFSET 0) r"
 	"  WHERE c.open AND c.home = $1"
-	"  AND r.status NOT IN ('completed', 'failed', 'cancelled'))",
+	"  AND (r.status NOT IN ('completed', 'failed', 'cancelled')"
+	"  OR " IS_HOOK("c") "))",
 	.expect = SPI_OK_SELECT,
 	.nargs = 2,
 	.argtypes = {INT8OID, INT4OID}

@@ -2,7 +2,7 @@
  * cat_outcome.c
  *	  History: one row per ended step, one per failed attempt.
  *
- * Insert-only but for flow_retry; the primary key is the only index.  A flush
+ * Insert-only but for flow_retry and compensation; the primary key is the only index.  A flush
  * writes all its rows with one statement.
  *-------------------------------------------------------------------------
  */
@@ -59,7 +59,7 @@ static FlowStatement error = {
 static FlowStatement copy = {
 	.sql = "INSERT INTO flow_internal.outcome (run_id, step_no, item_no, status, attempt,"
 	" started_at, finished_at, worker, output, error, reason, handled, emits)"
-	" SELECT $2, step_no, item_no, status, attempt, started_at, finished_at, worker,"
+	" SELECT $2, step_no, item_no, status, attempt, started_at, finished_at, NULL,"
 	" output, error, reason, handled, emits FROM flow_internal.outcome"
 	" WHERE run_id = $1 AND step_no = ANY ($3)",
 	.expect = SPI_OK_INSERT,
@@ -72,6 +72,22 @@ static FlowStatement forget = {
 	.expect = SPI_OK_DELETE,
 	.nargs = 2,
 	.argtypes = {INT8OID, INT4ARRAYOID}
+};
+
+/* Every step that has ended in the run itself has the process that ended it. */
+static FlowStatement copied = {
+	.sql = "SELECT step_no FROM flow_internal.outcome WHERE run_id = $1 AND worker IS NULL",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {INT8OID}
+};
+
+static FlowStatement set_undone = {
+	.sql = "UPDATE flow_internal.outcome SET status = $3, error = $4, reason = $5"
+	" WHERE run_id = $1 AND step_no = $2 AND item_no = 0",
+	.expect = SPI_OK_UPDATE,
+	.nargs = 5,
+	.argtypes = {INT8OID, INT4OID, TEXTOID, JSONBOID, TEXTOID}
 };
 
 static void write_outcome(const FlowOutcomeRow *row, Datum *values, bool *nulls);
@@ -237,4 +253,32 @@ step_array(const int *steps, int n)
 	for (int i = 0; i < n; i++)
 		numbers[i] = Int32GetDatum(steps[i]);
 	return FlowArray(INT4OID, numbers, NULL, n);
+}
+
+void
+FlowOutcomeSetUndone(const FlowOutcomeRow *row)
+{
+	Datum		args[5];
+	bool		nulls[5] = {false};
+
+	args[0] = Int64GetDatum(row->key.run_id);
+	args[1] = Int32GetDatum(row->key.step_no);
+	args[2] = CStringGetTextDatum(FlowStepStatusName(row->status));
+	args[3] = row->error;
+	nulls[3] = !row->has_error;
+	args[4] = FlowTextOrNull(row->reason, &nulls[4]);
+	FlowStatementExecute(&set_undone, args, nulls);
+}
+
+List *
+FlowOutcomeCopied(int64 run_id)
+{
+	Datum		args[1] = {Int64GetDatum(run_id)};
+	List	   *steps = NIL;
+
+	FlowStatementExecute(&copied, args, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		steps = lappend_int(steps, FlowRowInt32(SPI_tuptable->vals[i], 1));
+	SPI_freetuptable(SPI_tuptable);
+	return steps;
 }

@@ -69,6 +69,12 @@ extern bool FlowOutcomeError(int64 run_id, int32 step_no, Datum *error);
 /* Copies the ends of these steps to another run. */
 extern void FlowOutcomeCopy(int64 from_run, int64 to_run, const int *steps, int n);
 
+/* The numbers of the steps whose ends were copied from another run. */
+extern List *FlowOutcomeCopied(int64 run_id);
+
+/* That a completed step is undone, or could not be: status, error, reason. */
+extern void FlowOutcomeSetUndone(const FlowOutcomeRow *row);
+
 /* Forgets the ends of these steps of a run. */
 extern void FlowOutcomeForget(int64 run_id, const int *steps, int n);
 

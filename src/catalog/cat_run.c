@@ -19,7 +19,7 @@
 #include "catalog/cat_run.h"
 
 /* Columns of flow_internal.run */
-#define RUN_TABLE_COLUMNS	31
+#define RUN_TABLE_COLUMNS	32
 
 /* Columns that are read by number */
 enum
@@ -125,10 +125,35 @@ static FlowStatement set_cancelled = {
 	.sql = "UPDATE flow_internal.run SET status_reason = $2,"
 	" status = CASE WHEN $3 THEN 'cancelled' ELSE 'compensating' END,"
 	" finished_at = CASE WHEN $3 THEN pg_catalog.clock_timestamp() END,"
+	" compensation = CASE WHEN $4 THEN 'running' END,"
 	" epoch = epoch + 1, failing = false WHERE id = $1",
 	.expect = SPI_OK_UPDATE,
-	.nargs = 3,
-	.argtypes = {INT8OID, TEXTOID, BOOLOID}
+	.nargs = 4,
+	.argtypes = {INT8OID, TEXTOID, BOOLOID, BOOLOID}
+};
+
+static FlowStatement set_compensating = {
+	.sql = "UPDATE flow_internal.run SET status = 'compensating',"
+	" failing = true, compensation = 'running' WHERE id = $1 RETURNING ctid",
+	.expect = SPI_OK_UPDATE_RETURNING,
+	.nargs = 1,
+	.argtypes = {INT8OID}
+};
+
+static FlowStatement set_compensated = {
+	.sql = "UPDATE flow_internal.run SET"
+	" compensation = $2"
+	" WHERE id = $1 RETURNING ctid",
+	.expect = SPI_OK_UPDATE_RETURNING,
+	.nargs = 2,
+	.argtypes = {INT8OID, TEXTOID}
+};
+
+static FlowStatement compensation = {
+	.sql = "SELECT COALESCE(compensation, 'none') FROM flow_internal.run WHERE id = $1",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {INT8OID}
 };
 
 static FlowStatement set_failing = {
@@ -234,6 +259,7 @@ FlowRunInsert(const FlowRunNew *run)
 	values[28] = Int32GetDatum(run->depth);
 	values[29] = Int32GetDatum(FLOW_ERASED_NOTHING);
 	nulls[30] = true;			/* erased_at */
+	nulls[31] = true;			/* compensation */
 	FlowTableInsert(&runs, values, nulls, 1);
 }
 
@@ -394,15 +420,56 @@ FlowRunSetStatus(int64 run_id, FlowRunStatus status, const char *reason)
 }
 
 void
-FlowRunSetCancelled(int64 run_id, bool at_once, const char *reason)
+FlowRunSetCancelled(int64 run_id, bool at_once, bool undo, const char *reason)
 {
-	Datum		args[3];
-	bool		nulls[3] = {false, reason == NULL, false};
+	Datum		args[4];
+	bool		nulls[4] = {false, reason == NULL, false, false};
 
 	args[0] = Int64GetDatum(run_id);
 	args[1] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
 	args[2] = BoolGetDatum(at_once);
+	args[3] = BoolGetDatum(undo);
 	FlowStatementExecute(&set_cancelled, args, nulls);
+}
+
+void
+FlowRunSetCompensating(int64 run_id, ItemPointerData *tid)
+{
+	Datum		args[1] = {Int64GetDatum(run_id)};
+
+	FlowStatementExecute(&set_compensating, args, NULL);
+	take_tid(tid);
+}
+
+void
+FlowRunSetCompensated(int64 run_id, const char *how, ItemPointerData *tid)
+{
+	Datum		args[2] = {Int64GetDatum(run_id)};
+	bool		nulls[2] = {false, false};
+
+	args[1] = FlowTextOrNull(how, &nulls[1]);
+	FlowStatementExecute(&set_compensated, args, nulls);
+	take_tid(tid);
+}
+
+char *
+FlowRunCompensation(int64 run_id)
+{
+	Datum		args[1] = {Int64GetDatum(run_id)};
+	char	   *how = NULL;
+
+	if (FlowStatementExecute(&compensation, args, NULL) == 1)
+		how = FlowRowText(SPI_tuptable->vals[0], 1);
+	SPI_freetuptable(SPI_tuptable);
+	return how;
+}
+
+bool
+FlowRunIsCompensated(int64 run_id)
+{
+	char	   *how = FlowRunCompensation(run_id);
+
+	return how != NULL && strcmp(how, "none") != 0;
 }
 
 void

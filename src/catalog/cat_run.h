@@ -137,8 +137,23 @@ extern void FlowRunEndAll(const FlowRunEnd *ends, int n);
 extern void FlowRunSetStatus(int64 run_id, FlowRunStatus status,
 							 const char *reason);
 
-/* Cancelled, or to be so when the steps that always run have ended. */
-extern void FlowRunSetCancelled(int64 run_id, bool at_once, const char *reason);
+/*
+ * Cancelled, or to be so when the steps that always run have ended, and what
+ * the run has done is undone.
+ */
+extern void FlowRunSetCancelled(int64 run_id, bool at_once, bool undo,
+								const char *reason);
+
+/* What a failed run has done is being undone; how it was: NULL if not at all. */
+extern void FlowRunSetCompensating(int64 run_id, ItemPointerData *tid);
+extern void FlowRunSetCompensated(int64 run_id, const char *how,
+								  ItemPointerData *tid);
+
+/* none, running, complete or partial */
+extern char *FlowRunCompensation(int64 run_id);
+
+/* True if what the run has done has been, or is being, undone. */
+extern bool FlowRunIsCompensated(int64 run_id);
 extern void FlowRunSetFailing(int64 run_id, Datum error, ItemPointerData *tid);
 extern void FlowRunSetError(int64 run_id, Datum error, ItemPointerData *tid);
 extern void FlowRunSetEarly(int64 run_id);

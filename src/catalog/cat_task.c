@@ -81,7 +81,7 @@ static FlowStatement ready_of_owner = {
 	.sql = "SELECT " READY_COLUMNS " FROM flow_internal.task t"
 	" JOIN flow_internal.run r ON r.id = t.run_id"
 	" WHERE t.status = 'ready' AND t.home = $1 AND t.owner = $2"
-	" AND (r.status <> 'paused' OR t.step_no = 0 AND t.item_no > 0) AND r.status <> 'held'"
+	" AND (r.status <> 'paused' OR t.asked IS NOT NULL OR t.step_no = 0 AND t.item_no > 0) AND r.status <> 'held'"
 	" ORDER BY t.workflow_id, t.priority DESC, t.run_id, t.step_no, t.item_no LIMIT $3",
 	.expect = SPI_OK_SELECT,
 	.nargs = 3,
@@ -95,7 +95,7 @@ static FlowStatement ready_of_run = {
 	"WITH RECURSIVE tree (id) AS (SELECT $4 UNION ALL"
 	" SELECT c.id FROM flow_internal.run c JOIN tree ON c.parent_run = tree.id)"
 	" SELECT id FROM tree)"
-	" AND (r.status <> 'paused' OR t.step_no = 0 AND t.item_no > 0) AND r.status <> 'held'"
+	" AND (r.status <> 'paused' OR t.asked IS NOT NULL OR t.step_no = 0 AND t.item_no > 0) AND r.status <> 'held'"
 	" ORDER BY t.priority DESC, t.step_no, t.item_no LIMIT $3",
 	.expect = SPI_OK_SELECT,
 	.nargs = 4,
@@ -177,6 +177,24 @@ static FlowStatement list_of = {
 	.expect = SPI_OK_SELECT,
 	.nargs = 1,
 	.argtypes = {INT8OID}
+};
+
+static FlowStatement last_item = {
+	.sql = "SELECT GREATEST((SELECT pg_catalog.max(t.item_no) FROM flow_internal.task t"
+	" WHERE t.run_id = $1 AND t.step_no = $2),"
+	" (SELECT pg_catalog.max(o.item_no) FROM flow_internal.outcome o"
+	" WHERE o.run_id = $1 AND o.step_no = $2), 0)",
+	.expect = SPI_OK_SELECT,
+	.nargs = 2,
+	.argtypes = {INT8OID, INT4OID}
+};
+
+static FlowStatement asked = {
+	.sql = "SELECT asked FROM flow_internal.task"
+	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3",
+	.expect = SPI_OK_SELECT,
+	.nargs = 3,
+	.argtypes = {INT8OID, INT4OID, INT4OID}
 };
 
 static void execute_by_tid(FlowStatement *statement, const ItemPointerData *tids,
@@ -288,6 +306,8 @@ write_task(const FlowTaskNew *row, Datum *values, bool *nulls)
 	values[COLUMN_ENDED - 1] = BoolGetDatum(false);
 	for (int column = COLUMN_STARTED_AT; column <= COLUMN_ASKED; column++)
 		nulls[column - 1] = true;
+	values[COLUMN_ASKED - 1] = row->asked;
+	nulls[COLUMN_ASKED - 1] = !row->has_asked;
 }
 
 void
@@ -511,4 +531,31 @@ read_brief(void)
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return result;
+}
+
+int32
+FlowTaskLastItem(int64 run_id, int32 step_no)
+{
+	Datum		args[2] = {Int64GetDatum(run_id), Int32GetDatum(step_no)};
+	int32		item;
+
+	FlowStatementExecute(&last_item, args, NULL);
+	item = FlowRowInt32(SPI_tuptable->vals[0], 1);
+	SPI_freetuptable(SPI_tuptable);
+	return item;
+}
+
+bool
+FlowTaskAsked(const FlowStepKey *key, Datum *value)
+{
+	Datum		args[3];
+	bool		isnull = true;
+
+	args[0] = Int64GetDatum(key->run_id);
+	args[1] = Int32GetDatum(key->step_no);
+	args[2] = Int32GetDatum(key->item_no);
+	if (FlowStatementRead(&asked, args, NULL) == 1)
+		*value = FlowRowDatum(SPI_tuptable->vals[0], 1, &isnull);
+	SPI_freetuptable(SPI_tuptable);
+	return !isnull;
 }

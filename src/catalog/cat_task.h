@@ -66,6 +66,8 @@ typedef struct FlowTaskNew
 	int32		attempt;
 	int32		attempt_base;
 	TimestampTz due_at;			/* DT_NOBEGIN: none */
+	Datum		asked;			/* jsonb: what a hook runs for */
+	bool		has_asked;
 } FlowTaskNew;
 
 /*
@@ -125,5 +127,11 @@ extern void FlowTaskDeleteFree(const FlowStepKey *key);
 
 /* All tasks of a run, locked or not: list of FlowTaskRow *, as above. */
 extern List *FlowTaskListOf(int64 run_id);
+
+/* The highest item number that a step of a run has had; 0: none. */
+extern int32 FlowTaskLastItem(int64 run_id, int32 step_no);
+
+/* What a hook runs for, with the snapshot that is active.  False: nothing. */
+extern bool FlowTaskAsked(const FlowStepKey *key, Datum *value);
 
 #endif							/* FLOW_CAT_TASK_H */

@@ -139,6 +139,7 @@ static FlowStatement mark_dropped = {
 static FlowStatement unfinished_runs = {
 	.sql = "SELECT DISTINCT run_id FROM flow_internal.task"
 	" WHERE workflow_id = $1 AND ($2 = 0 OR definition_id = $2)"
+	" AND (asked IS NULL OR ended)"
 	" ORDER BY run_id",
 	.expect = SPI_OK_SELECT,
 	.nargs = 2,

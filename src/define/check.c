@@ -17,6 +17,7 @@
 #include "common/keywords.h"
 #include "utils/varlena.h"
 
+#include "define/beside.h"
 #include "define/check.h"
 #include "define/events.h"
 #include "define/graph.h"
@@ -35,10 +36,8 @@ static void check_step_name(FlowCheck *check, int i);
 static const char *fault_of_name(const char *name, int max_length);
 static void index_names(FlowCheck *check);
 static int	compare_names(const void *a, const void *b, void *arg);
-static int	find_step(const FlowCheck *check, const char *name);
 static void check_dependencies(FlowCheck *check);
 static int	check_dependency(FlowCheck *check, int i, int d);
-static const char *suggest_step(const FlowCheck *check, const char *name);
 static void check_cycle(FlowCheck *check, const FlowEdge *edges, int n_edges);
 static char *print_cycle(const FlowCheck *check, const int *cycle, int length);
 static void check_arguments(FlowCheck *check);
@@ -59,9 +58,13 @@ FlowCheckSpec(const FlowSpec *spec, FlowProblems *problems)
 		FlowEventsCheckEmits(&check, i);
 	for (int i = 0; i < spec->n_steps; i++)
 		FlowOptionsCheck(&check, i);
+	FlowBesideCheck(&check);
 	check_arguments(&check);
 	for (int i = 0; i < spec->n_steps; i++)
+	{
 		FlowOptionsCheckSupported(&check, i);
+		FlowBesideCheckSupported(&check, i);
+	}
 	notice_reserved_words(&check);
 }
 
@@ -179,9 +182,8 @@ compare_names(const void *a, const void *b, void *arg)
 	return order != 0 ? order : i - j;
 }
 
-/* Index of a step of that name, or -1. */
-static int
-find_step(const FlowCheck *check, const char *name)
+int
+FlowCheckFindStep(const FlowCheck *check, const char *name)
 {
 	int			low = 0;
 	int			high = check->n_named;
@@ -237,11 +239,11 @@ check_dependency(FlowCheck *check, int i, int d)
 	const char *path = psprintf("steps[%d].after[%d]", i, d);
 	const char *colon = strchr(name, ':');
 	char	   *plain = colon ? pnstrdup(name, colon - name) : pstrdup(name);
-	int			found = find_step(check, plain);
+	int			found = FlowCheckFindStep(check, plain);
 
 	if (found < 0)
 	{
-		const char *near = suggest_step(check, plain);
+		const char *near = FlowCheckSuggestStep(check, plain);
 
 		FlowCheckReport(FlowCheckAt(check, i, path),
 						ERRCODE_UNDEFINED_OBJECT,
@@ -256,8 +258,8 @@ check_dependency(FlowCheck *check, int i, int d)
 }
 
 /* Looks at all names, so only for the first few problems of a definition. */
-static const char *
-suggest_step(const FlowCheck *check, const char *name)
+const char *
+FlowCheckSuggestStep(const FlowCheck *check, const char *name)
 {
 	FlowSuggestion suggestion;
 

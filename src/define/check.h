@@ -27,6 +27,11 @@ typedef struct FlowCheck
 	int			n_named;
 } FlowCheck;
 
+/* Index of a step of that name, or -1; the nearest name, or NULL. */
+extern int	FlowCheckFindStep(const FlowCheck *check, const char *name);
+extern const char *FlowCheckSuggestStep(const FlowCheck *check,
+										const char *name);
+
 /* Set the place, and return the check. */
 extern FlowCheck *FlowCheckAt(FlowCheck *check, int step, const char *path);
 extern FlowCheck *FlowCheckAtStep(FlowCheck *check, int step);

@@ -26,7 +26,7 @@
 
 #define FULL_FORM	"flow"
 
-/* Names that are no steps; "item", "item_no" and "event" have no value yet. */
+/* Names that are no steps; "item" and "item_no" have no value yet. */
 typedef struct FixedName
 {
 	const char *name;
@@ -41,6 +41,7 @@ static const FixedName fixed_names[] = {
 	{"run_key", FLOW_PARAM_RUN_KEY, TEXTOID, false},
 	{"attempt", FLOW_PARAM_ATTEMPT, INT4OID, false},
 	{"slot", FLOW_PARAM_SLOT, TIMESTAMPTZOID, false},
+	{"event", FLOW_PARAM_EVENT, JSONBOID, true},
 };
 
 static Node *resolve_column(ParseState *pstate, ColumnRef *cref, Node *var);
@@ -48,6 +49,7 @@ static Node *refuse_number(ParseState *pstate, ParamRef *pref);
 static bool split_reference(const ColumnRef *cref, const char **name);
 static void refuse_member(ParseState *pstate, const ColumnRef *cref);
 static int	find_param(const FlowStepDef *step, const char *name, bool full);
+static bool is_there(const FlowStepDef *step, const FixedName *fixed);
 static Node *make_param(int param, int location);
 static void raise_ambiguous(ParseState *pstate, const ColumnRef *cref,
 							const char *name);
@@ -154,11 +156,19 @@ find_param(const FlowStepDef *step, const char *name, bool full)
 
 	for (int i = 0; i < lengthof(fixed_names); i++)
 		if (strcmp(fixed_names[i].name, name) == 0)
-			return full || fixed_names[i].bare ? fixed_names[i].param : 0;
+			return (full || fixed_names[i].bare) && is_there(step, &fixed_names[i])
+				? fixed_names[i].param : 0;
 	other = FlowPlanFindStep(step->definition, name);
 	if (other != NULL && FlowPlanIsUpstream(step, other))
 		return FLOW_PARAM_STEP + other->no;
 	return 0;
+}
+
+/* Only a hook sees an event. */
+static bool
+is_there(const FlowStepDef *step, const FixedName *fixed)
+{
+	return fixed->param != FLOW_PARAM_EVENT || step->part == FLOW_PART_HOOK;
 }
 
 static Node *
@@ -208,9 +218,12 @@ refuse_other_step(ParseState *pstate, const ColumnRef *cref, const char *name)
 {
 	const FlowStepDef *step = pstate->p_ref_hook_state;
 	const FlowStepDef *other = FlowPlanFindStep(step->definition, name);
+	const FlowStepDef *place = step;
 
 	if (other == NULL)
 		return;
+	if (step->undoes != 0)
+		place = &step->definition->steps[step->undoes - 1];
 	if (other == step)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
@@ -220,9 +233,10 @@ refuse_other_step(ParseState *pstate, const ColumnRef *cref, const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("step \"%s\" cannot see step \"%s\", which is not upstream of it",
-					step->name, name),
+					step->no > step->definition->n_steps
+					? place->name : step->name, name),
 			 errhint("Add \"%s\" to \"after\" of step \"%s\".",
-					 name, step->name),
+					 name, place->name),
 			 parser_errposition(pstate, cref->location)));
 }
 
@@ -242,7 +256,8 @@ raise_unknown(ParseState *pstate, const ColumnRef *cref, const char *name)
 
 	FlowSuggestionInit(&suggestion, name);
 	for (int i = 0; i < lengthof(fixed_names); i++)
-		FlowSuggestionAdd(&suggestion, fixed_names[i].name);
+		if (is_there(step, &fixed_names[i]))
+			FlowSuggestionAdd(&suggestion, fixed_names[i].name);
 	for (int i = 0; i < definition->n_steps; i++)
 		FlowSuggestionAdd(&suggestion, definition->steps[i].name);
 	ereport(ERROR,
@@ -284,6 +299,8 @@ FlowNamesHint(const FlowStepDef *step, Node *raw, const ErrorData *error)
 	if (FlowPlanFindStep(step->definition, name) != NULL)
 		return psprintf("The names of a step do not reach into this statement. Use flow_output(%s).",
 						quote_literal_cstr(name));
+	if (strcmp(name, "event") == 0)
+		return "The names of a step do not reach into this statement. Use flow_hook_event().";
 	return psprintf("The names of a step do not reach into this statement. Use flow_%s().",
 					name);
 }
@@ -323,7 +340,8 @@ name_in_message(const FlowStepDef *step, const char *message)
 		if (has_word(message, definition->steps[i].name))
 			return definition->steps[i].name;
 	for (int i = 0; i < lengthof(fixed_names); i++)
-		if (has_word(message, fixed_names[i].name))
+		if (is_there(step, &fixed_names[i]) &&
+			has_word(message, fixed_names[i].name))
 			return fixed_names[i].name;
 	return has_word(message, FULL_FORM) ? FULL_FORM : NULL;
 }

@@ -31,6 +31,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/guard.h"
+#include "define/beside.h"
 #include "define/names.h"
 #include "define/parse.h"
 #include "define/plan.h"
@@ -68,6 +69,7 @@ static const struct
 	{FLOW_OPT_SQL, FLOW_SQL_STEP, FLOW_KIND_BIT(FLOW_KIND_SQL)},
 	{FLOW_OPT_CONDITION, FLOW_SQL_CONDITION, 0},
 	{FLOW_OPT_INPUT, FLOW_SQL_INPUT, 0},
+	{FLOW_OPT_UNDO, FLOW_SQL_STEP, ~0},
 };
 
 static void collect_texts(Pass *pass);
@@ -75,6 +77,7 @@ static void run_pass(Pass *pass, FlowGuardBody body, int level);
 static void parse_texts(void *arg);
 static void analyse_texts(void *arg);
 static void analyse_text(Pass *pass, const SqlText *source);
+static FlowStepDef *step_of(const Pass *pass, const SqlText *source);
 static void check_type(const SqlText *source, const Query *query);
 static bool is_query(const RawStmt *raw, bool *creates);
 static void resolve(Pass *pass, const FlowParseScope *scope);
@@ -239,12 +242,21 @@ analyse_text(Pass *pass, const SqlText *source)
 		if (!is_query(raw, &creates))
 			return;
 		query = parse_analyze_withcb(raw, source->sql, FlowNamesParserSetup,
-									 &pass->definition->steps[source->step], NULL);
+									 step_of(pass, source), NULL);
 		if (source->expression)
 			check_type(source, query);
 		if (creates)
 			return;
 	}
+}
+
+/* Whose names the text sees */
+static FlowStepDef *
+step_of(const Pass *pass, const SqlText *source)
+{
+	if (source->option == FLOW_OPT_UNDO)
+		return FlowBesideUndo(pass->definition, source->step + 1);
+	return &pass->definition->steps[source->step];
 }
 
 static void

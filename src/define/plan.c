@@ -21,6 +21,7 @@
 
 #include "base/install.h"
 #include "catalog/cat_workflow.h"
+#include "define/beside.h"
 #include "define/graph.h"
 #include "define/plan.h"
 
@@ -138,7 +139,8 @@ FlowPlanCompile(const FlowSpec *spec, const char *search_path,
 	definition->search_path = pstrdup(search_path);
 	definition->resume_after = interval_usec(&spec->values[FLOW_ARG_RESUME_AFTER]);
 	definition->n_steps = spec->n_steps;
-	definition->steps = palloc0(sizeof(FlowStepDef) * Max(spec->n_steps, 1));
+	definition->n_all = FlowBesideCount(spec);
+	definition->steps = palloc0(sizeof(FlowStepDef) * Max(definition->n_all, 1));
 	definition->by_name = palloc(sizeof(int) * Max(spec->n_steps, 1));
 	for (int i = 0; i < spec->n_steps; i++)
 	{
@@ -155,6 +157,7 @@ FlowPlanCompile(const FlowSpec *spec, const char *search_path,
 		compile_after(&definition->steps[i],
 					  &spec->steps[i].values[FLOW_OPT_AFTER]);
 	compile_graph(definition);
+	FlowBesideCompile(definition, spec);
 	MemoryContextSwitchTo(caller);
 	return definition;
 }
@@ -167,6 +170,7 @@ compile_step(FlowStepDef *step, const FlowStepSpec *spec)
 
 	step->name = pstrdup(FlowStepText(spec, FLOW_OPT_NAME));
 	step->kind = spec->kind;
+	step->part = FlowBesidePart(spec);
 	compile_sql(step, spec);
 	compile_emits(step, &values[FLOW_OPT_EMITS]);
 	step->needs = choice_of(spec, FLOW_OPT_NEEDS);
@@ -369,8 +373,15 @@ compile_graph(FlowDefinition *definition)
 	compile_neighbours(definition, graph);
 	definition->roots = palloc(sizeof(int) * Max(definition->n_steps, 1));
 	for (int i = 0; i < definition->n_steps; i++)
-		if (definition->steps[i].n_deps == 0)
-			definition->roots[definition->n_roots++] = i + 1;
+	{
+		const FlowStepDef *step = &definition->steps[i];
+
+		if (step->part != FLOW_PART_COURSE)
+			continue;
+		definition->n_course++;
+		if (step->n_deps == 0)
+			definition->roots[definition->n_roots++] = step->no;
+	}
 }
 
 static FlowEdge *

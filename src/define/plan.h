@@ -72,10 +72,36 @@ typedef struct FlowSqlText
 	void	   *program;		/* engine/statement.c: its prepared statements */
 } FlowSqlText;
 
+/* Where a step has its place */
+typedef enum FlowStepPart
+{
+	FLOW_PART_COURSE,			/* in the graph: the normal course of a run */
+	FLOW_PART_UNDO,				/* it undoes another step */
+	FLOW_PART_HOOK				/* it runs when something happens to its run */
+} FlowStepPart;
+
+/* What hooks wait for; the names are those of the option */
+typedef enum FlowHookEvent
+{
+	FLOW_HOOK_COMPLETED,
+	FLOW_HOOK_FAILED,
+	FLOW_HOOK_PAUSED,
+	FLOW_HOOK_CANCELLED,
+	FLOW_HOOK_FINISHED,			/* any end */
+	FLOW_HOOK_STEP				/* the end of a step that has run */
+} FlowHookEvent;
+
+#define FLOW_HOOK_EVENTS	(FLOW_HOOK_STEP + 1)
+#define FLOW_HOOK_BIT(event)	(1u << (event))
+
 typedef struct FlowStepDef
 {
 	struct FlowDefinition *definition;
 	int			no;				/* from 1, in the order of the definition */
+	FlowStepPart part;
+	int			undo;			/* number of the step that undoes it; 0: none */
+	int			undoes;			/* number of the step that it undoes */
+	uint32		hooks;			/* bits of the events that it waits for */
 	char	   *name;
 	FlowStepKind kind;
 	FlowSqlText sql[FLOW_SQL_ROLES];
@@ -111,10 +137,16 @@ typedef struct FlowDefinition
 	int64		resume_after;	/* microseconds, 0: never by itself */
 	bool		has_subflow;	/* a step starts runs */
 	bool		has_first;		/* a join may cancel what it depends on */
-	int			n_steps;
+	int			n_steps;		/* that have a name */
+	int			n_course;		/* of these, in the graph */
+	int			n_all;			/* numbers of steps, those of beside.c too */
 	FlowStepDef *steps;			/* steps[no - 1] */
+	uint32		hooks;			/* bits of the events that steps wait for */
+	bool		has_undo;		/* some step can be undone */
+	int		   *order;			/* then: numbers of the steps of the graph,
+								 * each behind those it depends on */
 	int			n_roots;
-	int		   *roots;			/* step numbers without dependencies */
+	int		   *roots;			/* of the graph: without dependencies */
 	int		   *by_name;		/* step numbers in the order of their names */
 	MemoryContext context;		/* everything here lives in it */
 } FlowDefinition;

@@ -255,7 +255,8 @@ note_ended(FlowBatch *batch, FlowItem *item)
 
 	if (!item->has_task)
 		batch->items = lappend(batch->items, item);
-	run->items[item->key.step_no] = item;
+	if (item->step->part != FLOW_PART_HOOK)
+		run->items[item->key.step_no] = item;
 	if (item->status == FLOW_STEP_WAITING)
 		return;
 	FlowEndsNote(&run->ends, item->key.step_no, item->status,
@@ -408,7 +409,9 @@ record_failure(FlowBatch *batch)
 	{
 		FlowItem   *item = lfirst(cell);
 
-		if (item->step == NULL || FlowRunStatusIsFinal(item->run->status) ||
+		if (item->step == NULL ||
+			(FlowRunStatusIsFinal(item->run->status) &&
+			 item->step->part != FLOW_PART_HOOK) ||
 			item->attempt != plan->failed_attempt || item->ended)
 			continue;
 		item->failure = plan->failure;

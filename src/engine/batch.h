@@ -190,6 +190,9 @@ extern bool FlowRunIsWinding(const FlowRunRef *run);
  */
 extern bool FlowRunMayOvertake(const FlowRunRef *run);
 
+/* True if the run, as far as it has come, still runs that step. */
+extern bool FlowRunLets(const FlowRunRef *run, const FlowStepDef *step);
+
 /* Gives up the transaction of the batch; no step is to blame. */
 extern void FlowBatchAbandon(FlowBatch *batch, FlowVerdict verdict) pg_attribute_noreturn();
 

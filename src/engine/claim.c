@@ -26,6 +26,7 @@
 
 static void add_item(FlowBatch *batch, const FlowTaskRow *row);
 static void obey(FlowBatch *batch, const FlowTaskRow *row);
+static bool is_hook(const FlowTaskRow *row);
 static FlowRunRef *run_of(FlowBatch *batch, const FlowTaskRow *row);
 static FlowRunRef *make_run(const FlowTaskRow *row);
 static void note_whole(FlowRunRef *run);
@@ -77,11 +78,11 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	if (row->key.step_no == FLOW_STEP_RUN && row->key.item_no > 0)
 		obey(batch, row);
 	else if (batch->plan->failure == NULL &&
-			 ((row->run_status == FLOW_RUN_PAUSED && !row->ended) ||
+			 ((row->run_status == FLOW_RUN_PAUSED && !row->ended && !is_hook(row)) ||
 			  row->run_status == FLOW_RUN_HELD))
 		return;					/* resuming it makes the step known again */
 	if (row->run_status == FLOW_RUN_PENDING &&
-		row->key.step_no != FLOW_STEP_RUN)
+		row->key.step_no != FLOW_STEP_RUN && !is_hook(row))
 		return;					/* nor before it starts */
 
 	run = run_of(batch, row);
@@ -96,11 +97,11 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	if (row->key.step_no != FLOW_STEP_RUN)
 	{
 		item->step = &run->definition->steps[row->key.step_no - 1];
-		run->items[row->key.step_no] = item;
+		if (item->step->part != FLOW_PART_HOOK)
+			run->items[row->key.step_no] = item;
 		if (row->ended)
 			FlowIsolatedRecall(batch, item, &row->end);
-		else if (FlowRunStatusIsFinal(run->status) ||
-				 (FlowRunIsWinding(run) && item->step->needs != FLOW_NEEDS_ALWAYS))
+		else if (!FlowRunLets(run, item->step))
 			item->status = FLOW_STEP_CANCELLED;
 		if (item->status == FLOW_STEP_CANCELLED &&
 			memcmp(&item->key, &batch->plan->interrupted, sizeof(FlowStepKey)) == 0)
@@ -108,6 +109,13 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	}
 	batch->items = lappend(batch->items, item);
 	batch->n_claimed++;
+}
+
+static bool
+is_hook(const FlowTaskRow *row)
+{
+	return row->key.step_no != FLOW_STEP_RUN &&
+		FlowPlanLookup(row->definition_id)->steps[row->key.step_no - 1].part == FLOW_PART_HOOK;
 }
 
 FlowItem *
@@ -149,6 +157,18 @@ bool
 FlowRunIsWinding(const FlowRunRef *run)
 {
 	return run->failing || run->status == FLOW_RUN_COMPENSATING;
+}
+
+bool
+FlowRunLets(const FlowRunRef *run, const FlowStepDef *step)
+{
+	if (step->part == FLOW_PART_HOOK)
+		return true;
+	if (FlowRunStatusIsFinal(run->status))
+		return false;
+	if (step->part == FLOW_PART_UNDO)
+		return run->status == FLOW_RUN_COMPENSATING;
+	return !FlowRunIsWinding(run) || step->needs == FLOW_NEEDS_ALWAYS;
 }
 
 FlowRunRef *
@@ -200,7 +220,7 @@ make_run(const FlowTaskRow *row)
 {
 	FlowRunRef *run = palloc0(sizeof(FlowRunRef));
 	FlowDefinition *definition = FlowPlanLookup(row->definition_id);
-	int			n = definition->n_steps + 1;
+	int			n = definition->n_all + 1;
 
 	run->id = row->key.run_id;
 	run->epoch = row->epoch;

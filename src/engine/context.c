@@ -22,6 +22,7 @@
 #include "base/identity.h"
 #include "catalog/cat_event.h"
 #include "catalog/cat_outcome.h"
+#include "catalog/cat_task.h"
 #include "define/names.h"
 #include "engine/context.h"
 #include "engine/control.h"
@@ -119,6 +120,8 @@ param_value(FlowItem *item, int paramid, bool *isnull)
 			return Int32GetDatum(item->attempt);
 		case FLOW_PARAM_SLOT:
 			return TimestampTzGetDatum(run->slot);
+		case FLOW_PARAM_EVENT:
+			return FlowContextHookEvent(item, isnull);
 		default:
 			if (is_upstream(item, paramid - FLOW_PARAM_STEP))
 				return FlowContextOutput(run, paramid - FLOW_PARAM_STEP, isnull);
@@ -183,6 +186,31 @@ load_output(FlowRunRef *run, int step_no)
 	SPI_finish();
 	PopActiveSnapshot();
 	MemoryContextSwitchTo(caller);
+}
+
+/* The row of the hook has it; null for a step that is none. */
+Datum
+FlowContextHookEvent(FlowItem *item, bool *isnull)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	FlowIdentity identity;
+	Datum		value = (Datum) 0;
+
+	*isnull = true;
+	if (item->step->part != FLOW_PART_HOOK)
+		return (Datum) 0;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	FlowIdentityRaise(&identity);
+	*isnull = !FlowTaskAsked(&item->key, &value);
+	MemoryContextSwitchTo(caller);
+	if (!*isnull)
+		value = datumCopy(value, false, -1);
+	FlowIdentityRestore(&identity);
+	SPI_finish();
+	PopActiveSnapshot();
+	MemoryContextSwitchTo(caller);
+	return value;
 }
 
 /* A step that has failed has ended in an earlier batch. */

@@ -42,6 +42,9 @@ extern ParamListInfo FlowContextParams(const FlowDefinition *definition);
  */
 extern Datum FlowContextOutput(FlowRunRef *run, int step_no, bool *isnull);
 
+/* What a hook runs for, as jsonb. */
+extern Datum FlowContextHookEvent(FlowItem *item, bool *isnull);
+
 /* The error of an ended step, in the current memory context; likewise. */
 extern Datum FlowContextError(FlowRunRef *run, int step_no, bool *isnull);
 

@@ -27,9 +27,11 @@
 #include "engine/context.h"
 #include "engine/control.h"
 #include "engine/emission.h"
+#include "engine/hook.h"
 #include "engine/ready.h"
 #include "engine/run.h"
 #include "engine/subflow.h"
+#include "engine/undo.h"
 #include "error.h"
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
@@ -49,6 +51,7 @@ static const Verb verbs[] = {
 	[FLOW_CONTROL_RETRY] = {FLOW_RUN_RUNNING, "retried", "resumed"},
 };
 
+static bool request(FlowControl *control);
 static void raise_held(int64 run_id);
 static void require_right(const FlowRunRow *run, FlowControlVerb verb);
 static void raise_no_right(const FlowRunRow *run, const char *participle);
@@ -59,11 +62,13 @@ static void require_legal(const FlowRunRow *run, FlowControlVerb verb);
 static void pass_down(const FlowRunRow *run, FlowControlVerb verb);
 static void pause_run(const FlowRunRow *run, const char *reason);
 static void resume_run(const FlowRunRow *run);
-static void cancel_run(FlowRunRow *run, const char *reason);
+static void raise_compensated(const FlowRunRow *run) pg_attribute_noreturn();
+static void cancel_run(FlowRunRow *run, const FlowControl *control);
+static bool spare_ended(const FlowRunRow *run, FlowOutcomeRow *rest);
 static bool spare_last_steps(const FlowRunRow *run, FlowOutcomeRow *rest);
 static void cancel_tasks(const FlowRunRow *run, FlowChanges *changes,
 						 FlowOutcomeRow *rest);
-static bool always_runs(const FlowRunRow *run, int step_no);
+static bool stays(const FlowRunRow *run, int step_no);
 static void retry_run(const FlowRunRow *run, const char *step);
 static void take_key_again(const FlowRunRow *run);
 static void forget_ends(const FlowRunRow *run, const FlowStepDef *only,
@@ -80,24 +85,46 @@ FlowControlRequest(FlowControlVerb verb, int64 run_id, const char *reason,
 				   const char *step)
 {
 	FlowControl control;
-	FlowIdentity identity;
-	FlowRunRow	run;
-	bool		changed;
 
-	FlowAccessRequireUse();
-	FlowControlLoad(run_id, &run);
-	require_right(&run, verb);
 	memset(&control, 0, sizeof(control));
 	control.verb = verb;
 	control.run_id = run_id;
 	control.reason = unconstify(char *, reason);
 	control.step = unconstify(char *, step);
-	control.by = GetUserId();
+	return request(&control);
+}
+
+bool
+FlowControlDrop(int64 run_id)
+{
+	FlowControl control;
+
+	memset(&control, 0, sizeof(control));
+	control.verb = FLOW_CONTROL_CANCEL;
+	control.run_id = run_id;
+	control.reason = "its workflow was dropped";
+	control.plain = true;
+	return request(&control);
+}
+
+static bool
+request(FlowControl *control)
+{
+	FlowIdentity identity;
+	FlowRunRow	run;
+	bool		changed;
+
+	FlowAccessRequireUse();
+	FlowControlLoad(control->run_id, &run);
+	require_right(&run, control->verb);
+	control->by = GetUserId();
+	if (control->plain && run.status == FLOW_RUN_COMPENSATING)
+		return false;
 	if (FlowContextItem() != NULL)
-		return remember(&control, &run);
+		return remember(control, &run);
 
 	FlowIdentityRaise(&identity);
-	changed = FlowControlApply(&control, false);
+	changed = FlowControlApply(control, control->plain);
 	FlowIdentityRestore(&identity);
 	return changed;
 }
@@ -213,6 +240,8 @@ is_legal(const FlowRunRow *run, FlowControlVerb verb)
 		return !over && run->status != FLOW_RUN_PENDING;
 	if (verb == FLOW_CONTROL_RETRY)
 		return over;
+	if (verb == FLOW_CONTROL_CANCEL)
+		return run->status != FLOW_RUN_COMPENSATING;
 	return true;
 }
 
@@ -221,6 +250,13 @@ require_legal(const FlowRunRow *run, FlowControlVerb verb)
 {
 	FlowRunRequire(run->id, run->status, verbs[verb].target,
 				   verbs[verb].participle);
+	if (verb == FLOW_CONTROL_CANCEL && !is_legal(run, verb))
+		ereport(ERROR,
+				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
+				 errmsg("run " INT64_FORMAT " is compensating and cannot be cancelled",
+						run->id),
+				 errdetail("It has failed, and what it has done is being undone."),
+				 errhint("Wait until it has ended; flow.step shows how far it is.")));
 	if (!is_legal(run, verb))
 		ereport(ERROR,
 				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
@@ -301,6 +337,12 @@ FlowControlApply(const FlowControl *control, bool lenient)
 	if (lenient && !is_legal(run, control->verb))
 		return false;
 	require_legal(run, control->verb);
+	if (control->verb == FLOW_CONTROL_RETRY && FlowRunIsCompensated(run->id))
+	{
+		if (lenient)
+			return false;
+		raise_compensated(run);
+	}
 
 	switch (control->verb)
 	{
@@ -311,7 +353,7 @@ FlowControlApply(const FlowControl *control, bool lenient)
 			resume_run(run);
 			break;
 		case FLOW_CONTROL_CANCEL:
-			cancel_run(run, control->reason);
+			cancel_run(run, control);
 			break;
 		case FLOW_CONTROL_RETRY:
 			retry_run(run, control->step);
@@ -337,6 +379,17 @@ pass_down(const FlowRunRow *run, FlowControlVerb verb)
 		FlowSubflowTell(run->id, 0, items[verb]);
 }
 
+static void
+raise_compensated(const FlowRunRow *run)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
+			 errmsg("run " INT64_FORMAT " was compensated and cannot be retried",
+					run->id),
+			 errdetail("What it has done has been undone, so it cannot go on from there."),
+			 errhint("Use flow_start() for a new run.")));
+}
+
 /*
  * The row that stands for the run stays until it is resumed, so that a paused run
  * is known to be unfinished even when its last step has ended.
@@ -348,6 +401,7 @@ pause_run(const FlowRunRow *run, const char *reason)
 
 	FlowRunSetStatus(run->id, FLOW_RUN_PAUSED, reason);
 	FlowChangesInit(&changes);
+	FlowHookRaiseRow(run, FLOW_RUN_PAUSED, reason, &changes);
 	add_task(run, FLOW_STEP_RUN, 0, &changes);
 	FlowChangesWrite(&changes);
 }
@@ -388,20 +442,23 @@ resume_run(const FlowRunRow *run)
 /*
  * From this commit on no effect of the run commits: its epoch is raised, and
  * whoever runs a step of it is interrupted after the commit.  Steps that always
- * run are left; a worker starts them when none of the others runs any more.
+ * run are left, and what can be undone; a worker starts them when none of the
+ * others runs any more.
  */
 static void
-cancel_run(FlowRunRow *run, const char *reason)
+cancel_run(FlowRunRow *run, const FlowControl *control)
 {
 	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
-	FlowOutcomeRow *rest = palloc0(sizeof(FlowOutcomeRow) * (definition->n_steps + 1));
+	FlowOutcomeRow *rest = palloc0(sizeof(FlowOutcomeRow) * (definition->n_all + 1));
 	FlowChanges changes;
 	bool		at_once;
-	ListCell   *cell;
+	bool		undo;
 
 	FlowChangesInit(&changes);
 	for (int no = 1; no <= definition->n_steps; no++)
 	{
+		if (definition->steps[no - 1].part != FLOW_PART_COURSE)
+			continue;
 		rest[no].key.run_id = run->id;
 		rest[no].key.step_no = no;
 		rest[no].status = FLOW_STEP_CANCELLED;
@@ -409,9 +466,8 @@ cancel_run(FlowRunRow *run, const char *reason)
 		rest[no].finished_at = GetCurrentTimestamp();
 		rest[no].reason = "the run was cancelled";
 	}
-	foreach(cell, FlowOutcomeListOf(&run->id, 1))
-		rest[((FlowOutcomeRow *) lfirst(cell))->key.step_no].key.run_id = 0;
-	at_once = !spare_last_steps(run, rest);
+	undo = spare_ended(run, rest) && run->started && !control->plain;
+	at_once = !spare_last_steps(run, rest) && !undo;
 	cancel_tasks(run, &changes, rest);
 	for (int no = 1; no <= definition->n_steps; no++)
 		if (rest[no].key.run_id != 0)
@@ -420,7 +476,9 @@ cancel_run(FlowRunRow *run, const char *reason)
 		FlowRunKeyRelease(run->workflow_id, run->key, run->id);
 	if (!at_once)
 		add_task(run, FLOW_STEP_RUN, 0, &changes);
-	FlowRunSetCancelled(run->id, at_once, reason);
+	FlowRunSetCancelled(run->id, at_once, undo, control->reason);
+	if (at_once)
+		FlowHookRaiseRow(run, FLOW_RUN_CANCELLED, control->reason, &changes);
 	FlowChangesWrite(&changes);
 	FlowWakeNoteCancel(run->id, run->epoch + 1);
 	run->status = at_once ? FLOW_RUN_CANCELLED : FLOW_RUN_COMPENSATING;
@@ -430,6 +488,38 @@ cancel_run(FlowRunRow *run, const char *reason)
 		FlowWakeNoteEnded(run->id);
 	else
 		announce_tasks(run);
+}
+
+/*
+ * Takes the steps that have ended from those to be ended; true if any of them
+ * is to be undone.  One that has ended and is not yet settled is one of those.
+ */
+static bool
+spare_ended(const FlowRunRow *run, FlowOutcomeRow *rest)
+{
+	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
+	bool		undo = false;
+	ListCell   *cell;
+
+	foreach(cell, FlowOutcomeListOf(&run->id, 1))
+	{
+		FlowOutcomeRow *row = lfirst(cell);
+
+		rest[row->key.step_no].key.run_id = 0;
+		undo = undo || FlowUndoIsDue(&definition->steps[row->key.step_no - 1],
+									 row->status);
+	}
+	if (!definition->has_undo)
+		return false;
+	foreach(cell, FlowTaskListOf(run->id))
+	{
+		FlowTaskRow *task = lfirst(cell);
+
+		undo = undo || (task->ended &&
+						FlowUndoIsDue(&definition->steps[task->key.step_no - 1],
+									  FLOW_STEP_COMPLETED));
+	}
+	return undo;
 }
 
 /*
@@ -467,7 +557,7 @@ cancel_tasks(const FlowRunRow *run, FlowChanges *changes, FlowOutcomeRow *rest)
 	{
 		FlowTaskRow *task = lfirst(cell);
 
-		if (task->ended || always_runs(run, task->key.step_no))
+		if (task->ended || stays(run, task->key.step_no))
 			continue;
 		FlowRowsAdd(&changes->deletes, &task->tid);
 		rest[task->key.step_no].key.run_id = run->id;
@@ -475,13 +565,17 @@ cancel_tasks(const FlowRunRow *run, FlowChanges *changes, FlowOutcomeRow *rest)
 	}
 }
 
+/* Hooks of what has happened, and steps that always run */
 static bool
-always_runs(const FlowRunRow *run, int step_no)
+stays(const FlowRunRow *run, int step_no)
 {
-	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
+	const FlowStepDef *step;
 
-	return run->started && step_no != FLOW_STEP_RUN &&
-		definition->steps[step_no - 1].needs == FLOW_NEEDS_ALWAYS;
+	if (step_no == FLOW_STEP_RUN)
+		return false;
+	step = &FlowPlanLookup(run->definition_id)->steps[step_no - 1];
+	return step->part == FLOW_PART_HOOK ||
+		(run->started && step->needs == FLOW_NEEDS_ALWAYS);
 }
 
 static void

@@ -24,6 +24,7 @@ typedef struct FlowControl
 	int64		run_id;
 	char	   *reason;
 	char	   *step;			/* retry: this one only; NULL: all */
+	bool		plain;			/* cancel: and undo nothing */
 	Oid			by;				/* who asked; invalid: the engine */
 	int			level;			/* of the (sub)transaction it was asked in */
 	FlowStepKey asked_in;		/* the step that asked */
@@ -59,6 +60,12 @@ extern FlowStepDef *FlowControlFindStep(const FlowRunRow *run, const char *step)
  * locked, SPI, and must be raised.
  */
 extern void FlowControlLookAgain(const FlowRunRow *run);
+
+/*
+ * Cancels a run whose workflow is dropped, and undoes nothing; one that is
+ * being compensated goes on to its end.
+ */
+extern bool FlowControlDrop(int64 run_id);
 
 /* Raises unless the current user may do that to the run. */
 extern void FlowControlRequireRight(FlowControlVerb verb, int64 run_id);

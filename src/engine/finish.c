@@ -14,6 +14,7 @@
 
 #include "engine/context.h"
 #include "engine/finish.h"
+#include "engine/hook.h"
 #include "engine/run.h"
 #include "engine/subflow.h"
 
@@ -40,6 +41,7 @@ FlowFinishRun(FlowRunRef *run, FlowRunStatus status, FlowChanges *changes)
 	run->status = status;
 	if (run->parent_run != 0)
 		FlowSubflowTellEnd(run->parent_run, run->parent_step);
+	FlowHookRaiseEnd(run, status, changes);
 
 	if (run->notify)
 	{

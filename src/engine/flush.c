@@ -42,7 +42,8 @@ static void take_locked(FlowBatch *batch, const FlowRunRow *rows, int n);
 static void wait_for_missing(FlowBatch *batch, const int64 *ids, int n);
 static void look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row);
 static bool has_turned(FlowRunStatus from, FlowRunStatus to);
-static bool has_executed(const FlowBatch *batch, const FlowRunRef *run);
+static bool has_executed(const FlowBatch *batch, const FlowRunRef *run,
+						 bool late);
 static void learn_ends(FlowBatch *batch);
 static void settle(FlowBatch *batch, FlowChanges *changes);
 static void save_data(FlowBatch *batch);
@@ -184,21 +185,19 @@ take_locked(FlowBatch *batch, const FlowRunRow *rows, int n)
 
 /*
  * The run as it is now that nobody else can change it.  What ran for a run
- * that has been cancelled since must not be committed.
+ * that has been cancelled since must not be committed, nor what would escape
+ * the compensation of its run.
  */
 static void
 look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 {
-	bool		over = FlowRunStatusIsFinal(row->status);
-	bool		cancelled = over ||
-	(row->status == FLOW_RUN_COMPENSATING && !row->failing);
 	ListCell   *cell;
 
 	run->locked = true;
 	run->tid = row->tid;
 	if (has_turned(run->status, row->status) || (row->early && !run->early))
 		FlowBatchAbandon(batch, FLOW_VERDICT_AGAIN);
-	if ((over || row->epoch != run->epoch) && has_executed(batch, run))
+	if (row->epoch != run->epoch && has_executed(batch, run, false))
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
 	run->status = row->status;
 	run->failing = row->failing;
@@ -206,18 +205,22 @@ look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 	run->parent_run = row->parent_run;
 	run->parent_step = row->parent_step;
 	run->notify = row->notify;
-	if (!cancelled)
+	if (!FlowRunStatusIsFinal(run->status) &&
+		run->status != FLOW_RUN_COMPENSATING)
 		return;
+	if (has_executed(batch, run, true))
+		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
 	foreach(cell, batch->items)
 	{
 		FlowItem   *item = lfirst(cell);
 
 		if (item->run == run && item->step != NULL && !item->ended &&
-			(over || item->step->needs != FLOW_NEEDS_ALWAYS))
+			!FlowRunLets(run, item->step))
 		{
 			item->status = FLOW_STEP_CANCELLED;
 			item->failure = NULL;
-			item->reason = "the run was cancelled";
+			item->reason = run->failing ? "the run failed"
+				: "the run was cancelled";
 		}
 	}
 }
@@ -235,8 +238,9 @@ has_turned(FlowRunStatus from, FlowRunStatus to)
 		(to == FLOW_RUN_PAUSED || to == FLOW_RUN_HELD);
 }
 
+/* late: something that the run does not run any more */
 static bool
-has_executed(const FlowBatch *batch, const FlowRunRef *run)
+has_executed(const FlowBatch *batch, const FlowRunRef *run, bool late)
 {
 	ListCell   *cell;
 
@@ -244,7 +248,8 @@ has_executed(const FlowBatch *batch, const FlowRunRef *run)
 	{
 		FlowItem   *item = lfirst(cell);
 
-		if (item->run == run && item->executed)
+		if (item->run == run && item->executed &&
+			(!late || !FlowRunLets(run, item->step)))
 			return true;
 	}
 	return false;

@@ -158,6 +158,7 @@ put_aside(FlowBatch *batch, const FlowItem *item)
 static void
 hold_run(FlowBatch *batch, FlowRunRef *run)
 {
+	bool		is_hook = batch->isolated->step->part == FLOW_PART_HOOK;
 	MemoryContext caller = MemoryContextSwitchTo(batch->plan_context);
 	int			nest = NewGUCNestLevel();
 	int64	   *id = palloc(sizeof(int64));
@@ -174,7 +175,7 @@ hold_run(FlowBatch *batch, FlowRunRef *run)
 	(void) set_config_option("lock_timeout", wait, PGC_SUSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	if (FlowRunHold(run->id, &status, &epoch) != FLOW_HOLD_TAKEN ||
-		FlowRunStatusIsFinal(status) || epoch != run->epoch)
+		(FlowRunStatusIsFinal(status) && !is_hook) || epoch != run->epoch)
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
 	AtEOXact_GUC(false, nest);
 	batch->verdict = FLOW_VERDICT_ERROR;
@@ -308,6 +309,7 @@ write_control(JsonbParseState **state, const FlowControl *control)
 	push_text(state, control->reason);
 	push_text(state, control->step);
 	push_number(state, control->by);
+	push_number(state, control->plain);
 	pushJsonbValue(state, WJB_END_ARRAY, NULL);
 }
 
@@ -393,6 +395,7 @@ read_control(const FlowItem *item, const JsonbValue *json)
 	control->reason = get_text(array, 2);
 	control->step = get_text(array, 3);
 	control->by = (Oid) get_number(array, 4);
+	control->plain = get_number(array, 5) != 0;
 	control->level = GetCurrentTransactionNestLevel();
 	control->asked_in = item->key;
 	return control;

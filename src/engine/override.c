@@ -21,6 +21,7 @@
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"
 #include "define/access.h"
+#include "define/beside.h"
 #include "define/plan.h"
 #include "engine/context.h"
 #include "engine/control.h"
@@ -78,6 +79,7 @@ apply(const FlowOverride *request)
 	if (FlowRunLock(&request->run_id, 1, false, &run) == 0)
 		return false;
 	step = FlowControlFindStep(run, request->step);
+	FlowBesideRefuse(step);
 	status = status_of(run->id, step->no);
 	if (status == request->status)
 		return false;

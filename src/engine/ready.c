@@ -26,6 +26,7 @@ typedef struct Tally
 	int			open;
 } Tally;
 
+static bool is_of_course(const FlowEnds *ends, int step_no);
 static Tally tally_of(const FlowStepDef *step, const FlowEnds *ends);
 static FlowReadiness readiness_of(const FlowDefinition *definition,
 								  const FlowDependency *dependency,
@@ -40,32 +41,41 @@ static void push_dependents(const FlowStepDef *step, bool *marked, int *stack,
 void
 FlowEndsInit(FlowEnds *ends, const FlowDefinition *definition)
 {
-	ends->status = palloc0(sizeof(uint8) * (definition->n_steps + 1));
-	ends->events = palloc0(sizeof(uint64) * (definition->n_steps + 1));
+	ends->definition = definition;
+	ends->status = palloc0(sizeof(uint8) * (definition->n_all + 1));
+	ends->events = palloc0(sizeof(uint64) * (definition->n_all + 1));
 	ends->n = 0;
 }
 
 void
 FlowEndsForget(FlowEnds *ends, const FlowDefinition *definition)
 {
-	memset(ends->status, 0, sizeof(uint8) * (definition->n_steps + 1));
-	memset(ends->events, 0, sizeof(uint64) * (definition->n_steps + 1));
+	memset(ends->status, 0, sizeof(uint8) * (definition->n_all + 1));
+	memset(ends->events, 0, sizeof(uint64) * (definition->n_all + 1));
 	ends->n = 0;
 }
 
 void
 FlowEndsNote(FlowEnds *ends, int step_no, FlowStepStatus status, uint64 events)
 {
-	if (ends->status[step_no] == 0)
+	if (ends->definition->steps[step_no - 1].part == FLOW_PART_HOOK)
+		return;					/* it may run again and again */
+	if (ends->status[step_no] == 0 && is_of_course(ends, step_no))
 		ends->n++;
 	ends->status[step_no] = status;
 	ends->events[step_no] = events;
 }
 
+static bool
+is_of_course(const FlowEnds *ends, int step_no)
+{
+	return ends->definition->steps[step_no - 1].part == FLOW_PART_COURSE;
+}
+
 void
 FlowEndsTakeBack(FlowEnds *ends, int step_no)
 {
-	if (ends->status[step_no] != 0)
+	if (ends->status[step_no] != 0 && is_of_course(ends, step_no))
 		ends->n--;
 	ends->status[step_no] = 0;
 	ends->events[step_no] = 0;
@@ -269,10 +279,11 @@ FlowReadyComputeFate(const FlowDefinition *definition, const FlowEnds *ends,
 	{
 		const FlowStepDef *step = &definition->steps[no - 1];
 
-		fate[no] = ends->status[no] == 0 && step->needs != FLOW_NEEDS_ALWAYS
-			? FLOW_STEP_CANCELLED : 0;
+		fate[no] = ends->status[no] == 0 && step->part == FLOW_PART_COURSE &&
+			step->needs != FLOW_NEEDS_ALWAYS ? FLOW_STEP_CANCELLED : 0;
 		cause[no] = 0;
-		if (FlowReadyFailsRun(step, ends->status[no], ends->events[no]))
+		if (step->part == FLOW_PART_COURSE &&
+			FlowReadyFailsRun(step, ends->status[no], ends->events[no]))
 		{
 			cause[no] = no;
 			stack[depth++] = no;
@@ -310,6 +321,8 @@ FlowReadyComputeRetry(const FlowDefinition *definition, const FlowEnds *ends,
 	{
 		const FlowStepDef *step = &definition->steps[no - 1];
 
+		if (step->part != FLOW_PART_COURSE)
+			continue;
 		forget[no] = (ends->status[no] == FLOW_STEP_CANCELLED &&
 					  !was_overtaken(step, ends)) ||
 			step->needs == FLOW_NEEDS_ALWAYS ||

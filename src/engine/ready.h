@@ -9,13 +9,14 @@
 #include "define/plan.h"
 
 /*
- * How the steps of a run have ended, by step number (1 .. n_steps)
+ * How the steps of a run have ended, by step number (1 .. n_all)
  */
 typedef struct FlowEnds
 {
+	const FlowDefinition *definition;
 	uint8	   *status;			/* FlowStepStatus; 0: not ended */
 	uint64	   *events;			/* what they emitted, as bits */
-	int			n;				/* steps that have ended */
+	int			n;				/* steps of the graph that have ended */
 } FlowEnds;
 
 typedef enum FlowReadiness

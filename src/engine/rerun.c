@@ -15,6 +15,7 @@
 #include "base/identity.h"
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_run.h"
+#include "define/beside.h"
 #include "engine/control.h"
 #include "engine/emission.h"
 #include "engine/rerun.h"
@@ -82,6 +83,7 @@ steps_to_keep(const FlowRunRow *run, const char *from_step, int *n)
 	int			n_again = 0;
 	FlowEnds	ends;
 
+	FlowBesideRefuse(from);
 	read_ends(run, definition, &ends);
 	for (int no = 1; no <= definition->n_steps; no++)
 	{
@@ -131,7 +133,8 @@ keeps(const FlowStepDef *step, const FlowStepDef *from, const FlowEnds *ends)
 {
 	FlowStepStatus status = ends->status[step->no];
 
-	if (step == from || step->needs == FLOW_NEEDS_ALWAYS ||
+	if (step == from || step->part != FLOW_PART_COURSE ||
+		step->needs == FLOW_NEEDS_ALWAYS ||
 		FlowPlanIsUpstream(step, from))
 		return false;
 	return status == FLOW_STEP_COMPLETED || status == FLOW_STEP_SKIPPED ||

@@ -311,8 +311,7 @@ flow_release_all(PG_FUNCTION_ARGS)
 static void
 cancel_for_drop(int64 run_id)
 {
-	(void) FlowControlRequest(FLOW_CONTROL_CANCEL, run_id,
-							  "its workflow was dropped", NULL);
+	(void) FlowControlDrop(run_id);
 }
 
 static void

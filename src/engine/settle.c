@@ -19,9 +19,11 @@
 #include "engine/control.h"
 #include "engine/emission.h"
 #include "engine/finish.h"
+#include "engine/hook.h"
 #include "engine/run.h"
 #include "engine/settle.h"
 #include "engine/subflow.h"
+#include "engine/undo.h"
 #include "engine/wind.h"
 #include "shmem/wake.h"
 
@@ -63,8 +65,7 @@ FlowSettleItem(FlowItem *item, FlowChanges *changes)
 	}
 	if (item->failure != NULL)
 	{
-		if (FlowRunIsWinding(run) && item->step->needs != FLOW_NEEDS_ALWAYS &&
-			item->status == FLOW_STEP_SLEEPING)
+		if (item->status == FLOW_STEP_SLEEPING && !FlowRunLets(run, item->step))
 		{
 			item->status = FLOW_STEP_FAILED;
 			item->next_at = DT_NOBEGIN;
@@ -85,6 +86,9 @@ FlowSettleItem(FlowItem *item, FlowChanges *changes)
 		return;
 	}
 	add_outcome(item, changes);
+	if (item->step->part == FLOW_PART_UNDO)
+		FlowUndoNote(item);
+	FlowHookRaiseStep(item, changes);
 	if (item->has_task)
 		FlowRowsAdd(&changes->deletes, &item->tid);
 	if (item->status == FLOW_STEP_CANCELLED && item->step->kind == FLOW_KIND_SUBFLOW)
@@ -102,6 +106,8 @@ judge(FlowItem *item)
 {
 	FlowRunRef *run = item->run;
 
+	if (item->step->part != FLOW_PART_COURSE)
+		return;
 	FlowEmissionNoteFailure(item);
 	item->handled = FlowReadyIsHandled(item->step, FlowEmissionMask(item));
 	if (item->handled)
@@ -252,7 +258,7 @@ FlowSettleNeedsEnds(const FlowBatch *batch, const FlowRunRef *run)
 	int			ready = 0;
 	ListCell   *cell;
 
-	if (run->whole)
+	if (run->whole || FlowRunStatusIsFinal(run->status))
 		return false;
 	if (FlowRunIsWinding(run) || run->fails != NULL || run->isolated != NULL)
 		return true;
@@ -312,9 +318,8 @@ FlowSettleRun(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 	settle_all(batch, run, changes);
 	if (run->status != FLOW_RUN_RUNNING)
 		return;
-	if (run->ends.n == run->definition->n_steps)
-		FlowFinishRun(run, FlowWindHasFailed(run) ? FLOW_RUN_FAILED
-					  : FLOW_RUN_COMPLETED, changes);
+	if (run->ends.n == run->definition->n_course)
+		FlowWindEnd(run, changes);
 	else if (run->pauses != NULL)
 		pause_run(run, changes);
 }
@@ -346,8 +351,12 @@ settle_all(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 		n = 0;
 		for (int no = 1; no <= definition->n_steps; no++)
 		{
-			if (definition->steps[no - 1].n_deps == 0 && run->ends.status[no] == 0)
-				FlowSettleReady(run, &definition->steps[no - 1], changes);
+			FlowStepDef *step = &definition->steps[no - 1];
+
+			if (step->part != FLOW_PART_COURSE)
+				continue;
+			if (step->n_deps == 0 && run->ends.status[no] == 0)
+				FlowSettleReady(run, step, changes);
 			if (run->ends.status[no] != 0)
 				from[n++] = no;
 		}
@@ -495,12 +504,16 @@ pause_run(FlowRunRef *run, FlowChanges *changes)
 {
 	const FlowItem *item = run->pauses;
 	int64		after = run->definition->resume_after;
+	FlowHappening what = {FLOW_HOOK_PAUSED, FLOW_RUN_PAUSED, item->step->name};
 	FlowTaskNew row;
 
 	FlowRunSetStatus(run->id, FLOW_RUN_PAUSED,
 					 psprintf("step \"%s\" failed: %s", item->step->name,
 							  item->failure->message));
 	run->status = FLOW_RUN_PAUSED;
+	what.sqlstate = item->failure->sqlstate;
+	what.message = item->failure->message;
+	FlowHookRaise(run, &what, changes);
 	memset(&row, 0, sizeof(row));
 	row.key.run_id = run->id;
 	row.key.step_no = FLOW_STEP_RUN;

@@ -250,6 +250,7 @@ static void
 cancel_holder(int64 holder, FlowIdentity *identity)
 {
 	FlowControl cancel;
+	FlowRunRow	run;
 
 	memset(&cancel, 0, sizeof(cancel));
 	cancel.verb = FLOW_CONTROL_CANCEL;
@@ -259,7 +260,12 @@ cancel_holder(int64 holder, FlowIdentity *identity)
 	FlowIdentityRestore(identity);
 	FlowControlRequireRight(FLOW_CONTROL_CANCEL, holder);
 	FlowIdentityRaise(identity);
-	(void) FlowControlApply(&cancel, true);
+	if (FlowControlApply(&cancel, true) || !FlowRunLoad(holder, &run))
+		return;
+
+	/* it comes to its end without its key, as one that is cancelled does */
+	if (run.status == FLOW_RUN_COMPENSATING && run.key != NULL)
+		FlowRunKeyRelease(run.workflow_id, run.key, holder);
 }
 
 static void

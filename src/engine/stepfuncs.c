@@ -28,6 +28,7 @@ PG_FUNCTION_INFO_V1(flow_output);
 PG_FUNCTION_INFO_V1(flow_error);
 PG_FUNCTION_INFO_V1(flow_emit);
 PG_FUNCTION_INFO_V1(flow_event);
+PG_FUNCTION_INFO_V1(flow_hook_event);
 PG_FUNCTION_INFO_V1(flow_get);
 PG_FUNCTION_INFO_V1(flow_set);
 PG_FUNCTION_INFO_V1(flow_idempotency_key);
@@ -61,6 +62,18 @@ Datum
 flow_attempt(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(FlowContextRequire("flow_attempt")->attempt);
+}
+
+Datum
+flow_hook_event(PG_FUNCTION_ARGS)
+{
+	bool		isnull;
+	Datum		event = FlowContextHookEvent(FlowContextRequire("flow_hook_event"),
+											 &isnull);
+
+	if (isnull)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(event);
 }
 
 Datum

@@ -5,11 +5,12 @@
  * A run fails in several moments.  When its first step fails for good it is
  * "failing": nothing new starts, and what is not running is taken away.  When
  * the last step that was running has ended, the steps that will never run are
- * given an end, and those that always run are started.  Whoever flushes the
- * last of them ends the run.
+ * given an end, and those that always run are started.  When they have ended
+ * too, what can be undone is (undo.c).  Whoever flushes the last of all ends
+ * the run.
  *
- * A run that is cancelled while it has steps that always run is
- * "compensating", and goes the same way.
+ * A run that is cancelled while it has steps that always run, or something to
+ * undo, is "compensating", and goes the same way.
  *
  * Called by the flush with the run's row locked.
  *-------------------------------------------------------------------------
@@ -21,16 +22,20 @@
 #include "engine/finish.h"
 #include "engine/run.h"
 #include "engine/settle.h"
+#include "engine/undo.h"
 #include "engine/wind.h"
 
 static void set_failing(FlowRunRef *run);
 static bool take_away_tasks(FlowBatch *batch, FlowRunRef *run,
 							FlowChanges *changes);
+static bool is_beside(const FlowRunRef *run, const FlowTaskRow *task);
+static int	count_tasks(const FlowRunRef *run);
 static FlowItem *item_of(FlowBatch *batch, const FlowStepKey *key);
 static bool always_runs(const FlowRunRef *run, const FlowTaskRow *task);
 static const char *reason_of(const FlowRunRef *run);
 static void end_rest(FlowRunRef *run, FlowChanges *changes);
 static bool start_last_steps(FlowRunRef *run, FlowChanges *changes);
+static bool has_failed(const FlowRunRef *run);
 
 void
 FlowWindDown(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
@@ -41,7 +46,7 @@ FlowWindDown(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 		run->status == FLOW_RUN_PAUSED || run->status == FLOW_RUN_HELD)
 		return;
 	end_rest(run, changes);
-	if (start_last_steps(run, changes))
+	if (start_last_steps(run, changes) || FlowUndoGoesOn(run, changes))
 		return;
 	FlowFinishRun(run, run->failing ? FLOW_RUN_FAILED : FLOW_RUN_CANCELLED,
 				  changes);
@@ -77,7 +82,7 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 		FlowItem   *item = item_of(batch, &task->key);
 		FlowItem	foreign;
 
-		if (item == NULL && task->ended)
+		if ((item == NULL && task->ended) || is_beside(run, task))
 			continue;
 		mine++;
 		if (item != NULL && item->status != FLOW_STEP_READY &&
@@ -106,7 +111,27 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 		item->reason = reason_of(run);
 		FlowSettleItem(item, changes);
 	}
-	return list_length(FlowTaskListOf(run->id)) > mine;
+	return count_tasks(run) > mine;
+}
+
+/* A compensation, which has its own order (undo.c). */
+static bool
+is_beside(const FlowRunRef *run, const FlowTaskRow *task)
+{
+	return task->key.step_no != FLOW_STEP_RUN &&
+		run->definition->steps[task->key.step_no - 1].part != FLOW_PART_COURSE;
+}
+
+static int
+count_tasks(const FlowRunRef *run)
+{
+	int			n = 0;
+	ListCell   *cell;
+
+	foreach(cell, FlowTaskListOf(run->id))
+		if (!is_beside(run, lfirst(cell)))
+		n++;
+	return n;
 }
 
 static FlowItem *
@@ -174,7 +199,8 @@ start_last_steps(FlowRunRef *run, FlowChanges *changes)
 
 	for (int no = 1; no <= definition->n_steps; no++)
 	{
-		if (run->ends.status[no] != 0)
+		if (run->ends.status[no] != 0 ||
+			definition->steps[no - 1].part != FLOW_PART_COURSE)
 			continue;
 		left = true;
 		if (FlowReadyIs(&definition->steps[no - 1], &run->ends))
@@ -183,11 +209,22 @@ start_last_steps(FlowRunRef *run, FlowChanges *changes)
 	return left;
 }
 
-bool
-FlowWindHasFailed(const FlowRunRef *run)
+void
+FlowWindEnd(FlowRunRef *run, FlowChanges *changes)
+{
+	run->failing = has_failed(run);
+	if (!run->failing)
+		FlowFinishRun(run, FLOW_RUN_COMPLETED, changes);
+	else if (!FlowUndoGoesOn(run, changes))
+		FlowFinishRun(run, FLOW_RUN_FAILED, changes);
+}
+
+static bool
+has_failed(const FlowRunRef *run)
 {
 	for (int no = 1; no <= run->definition->n_steps; no++)
-		if (FlowReadyFailsRun(&run->definition->steps[no - 1],
+		if (run->definition->steps[no - 1].part == FLOW_PART_COURSE &&
+			FlowReadyFailsRun(&run->definition->steps[no - 1],
 							  run->ends.status[no], run->ends.events[no]))
 			return true;
 	return false;

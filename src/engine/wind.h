@@ -17,7 +17,10 @@
 extern void FlowWindDown(FlowBatch *batch, FlowRunRef *run,
 						 FlowChanges *changes);
 
-/* True if a step has failed, and nothing has handled or passed over it. */
-extern bool FlowWindHasFailed(const FlowRunRef *run);
+/*
+ * Ends a run of which all steps have ended in the normal course: it has failed
+ * if one of them has, and nothing has handled or passed over it.
+ */
+extern void FlowWindEnd(FlowRunRef *run, FlowChanges *changes);
 
 #endif							/* FLOW_WIND_H */
