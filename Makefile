@@ -56,6 +56,7 @@ OBJS += \
 	src/catalog/cat_schedule.o \
 	src/catalog/cat_sweep.o \
 	src/catalog/cat_task.o \
+	src/catalog/cat_waiting.o \
 	src/catalog/cat_workflow.o
 
 # define: what the user wrote, as a checked and compiled graph
@@ -82,15 +83,19 @@ OBJS += \
 	src/engine/claim.o \
 	src/engine/context.o \
 	src/engine/control.o \
+	src/engine/decision.o \
 	src/engine/drain.o \
 	src/engine/emission.o \
 	src/engine/execute.o \
 	src/engine/finish.o \
 	src/engine/flush.o \
 	src/engine/isolated.o \
+	src/engine/kinds/approval.o \
 	src/engine/kinds/choice.o \
+	src/engine/kinds/delay.o \
 	src/engine/kinds/kind.o \
 	src/engine/kinds/sql.o \
+	src/engine/kinds/wait.o \
 	src/engine/override.o \
 	src/engine/park.o \
 	src/engine/ready.o \
@@ -103,11 +108,14 @@ OBJS += \
 	src/engine/runfuncs.o \
 	src/engine/session.o \
 	src/engine/settle.o \
+	src/engine/signal.o \
+	src/engine/signalfuncs.o \
 	src/engine/start.o \
 	src/engine/statement.o \
 	src/engine/stepfuncs.o \
 	src/engine/suspect.o \
 	src/engine/take.o \
+	src/engine/waiting.o \
 	src/engine/watch.o \
 	src/engine/whole.o \
 	src/engine/wind.o
@@ -141,6 +149,7 @@ SQL_FRAGMENTS = \
 	sql/look.sql.in \
 	sql/define.sql.in \
 	sql/run.sql.in \
+	sql/signal.sql.in \
 	sql/schedule.sql.in \
 	sql/final.sql.in
 
@@ -163,7 +172,8 @@ REGRESS = \
 	start \
 	transaction \
 	views \
-	views_live
+	views_live \
+	waiting
 
 ISOLATION = \
 	cancel_running \

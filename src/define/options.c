@@ -64,6 +64,9 @@ static const Pairing pairings[] = {
 static const bool is_supported[FLOW_KIND_COUNT] = {
 	[FLOW_KIND_SQL] = true,
 	[FLOW_KIND_CHOICE] = true,
+	[FLOW_KIND_DELAY] = true,
+	[FLOW_KIND_WAIT] = true,
+	[FLOW_KIND_APPROVAL] = true,
 };
 
 static bool check_applies(FlowCheck *check, int i, FlowOption option);

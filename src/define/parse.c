@@ -66,6 +66,7 @@ static const struct
 	uint32		statements;		/* kinds for which it is no expression */
 }			sql_options[] = {
 	{FLOW_OPT_SQL, FLOW_SQL_STEP, FLOW_KIND_BIT(FLOW_KIND_SQL)},
+	{FLOW_OPT_UNTIL, FLOW_SQL_STEP, 0},
 	{FLOW_OPT_CONDITION, FLOW_SQL_CONDITION, 0},
 };
 
@@ -252,6 +253,12 @@ check_type(const SqlText *source, const Query *query)
 	TargetEntry *entry = linitial_node(TargetEntry, query->targetList);
 	Oid			type = exprType((Node *) entry->expr);
 
+	if (source->option == FLOW_OPT_UNTIL && type != TIMESTAMPTZOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("\"until\" must be of type timestamp with time zone, not %s",
+						format_type_be(type)),
+				 errhint("Cast it, such as (input->>'at')::timestamptz.")));
 	if (source->role == FLOW_SQL_CONDITION && type != BOOLOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),

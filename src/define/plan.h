@@ -94,6 +94,9 @@ typedef struct FlowStepDef
 	char	  **emits;			/* ... as these */
 	FlowRetryPolicy retry;
 	int64		timeout;		/* microseconds, 0: none */
+	int64		delay;			/* of a delay, microseconds */
+	char	   *signal;			/* that a wait waits for */
+	char	   *approvers;		/* role that decides an approval; NULL: any */
 	int			priority;
 	int			isolation;		/* XACT_READ_COMMITTED or above */
 	bool		batch;			/* may share a transaction with other steps */

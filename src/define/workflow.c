@@ -434,7 +434,7 @@ check_privilege(const char *privilege)
 {
 	FlowSuggestion suggestion;
 
-	if (strcmp(privilege, privileges[0]) == 0)
+	if (strcmp(privilege, "start") == 0 || strcmp(privilege, "approve") == 0)
 		return;
 	FlowSuggestionInit(&suggestion, privilege);
 	for (int i = 0; i < lengthof(privileges); i++)
@@ -444,14 +444,14 @@ check_privilege(const char *privilege)
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("privilege \"%s\" on workflows is not supported yet",
 							privilege),
-					 errdetail("The only privilege is \"%s\".", privileges[0]),
+					 errdetail("The privileges are \"start\" and \"approve\"."),
 					 errhint("Members of the owner's role may do everything.")));
 		FlowSuggestionAdd(&suggestion, privileges[i]);
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown privilege \"%s\"", privilege),
-			 errdetail("The only privilege is \"%s\".", privileges[0]),
+			 errdetail("The privileges are \"start\" and \"approve\"."),
 			 suggestion.best ?
 			 errhint("Perhaps you meant \"%s\".", suggestion.best) :
 			 errhint("Use \"%s\".", privileges[0])));

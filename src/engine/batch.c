@@ -33,6 +33,7 @@
 #include "engine/retry.h"
 #include "engine/session.h"
 #include "engine/suspect.h"
+#include "engine/waiting.h"
 #include "engine/watch.h"
 #include "guc.h"
 #include "shmem/aside.h"
@@ -51,6 +52,7 @@ static void reset_try(FlowBatch *batch);
 static void do_try(void *arg);
 static void run_items(FlowBatch *batch);
 static FlowItem *next_item(FlowBatch *batch, int *next);
+static bool has_ended_well(const FlowItem *item);
 static void note_ended(FlowBatch *batch, FlowItem *item);
 static void offer_dependents(FlowBatch *batch, FlowItem *item);
 static void learn_for(FlowBatch *batch, const FlowItem *item);
@@ -214,7 +216,7 @@ run_items(FlowBatch *batch)
 	{
 		FlowExecuteItem(batch, item);
 		note_ended(batch, item);
-		if (is_full(batch, item))
+		if (item->failure != NULL || is_full(batch, item))
 			break;
 		offer_dependents(batch, item);
 	}
@@ -244,6 +246,13 @@ next_item(FlowBatch *batch, int *next)
 	return NULL;
 }
 
+/* What a failure means, and that a step waits, is for the flush. */
+static bool
+has_ended_well(const FlowItem *item)
+{
+	return item->failure == NULL && !FlowWaitingIsParked(item);
+}
+
 static void
 note_ended(FlowBatch *batch, FlowItem *item)
 {
@@ -252,6 +261,8 @@ note_ended(FlowBatch *batch, FlowItem *item)
 	if (!item->has_task)
 		batch->items = lappend(batch->items, item);
 	run->items[item->key.step_no] = item;
+	if (!has_ended_well(item))
+		return;
 	FlowEndsNote(&run->ends, item->key.step_no, item->status,
 				 FlowEmissionMask(item));
 }
@@ -270,7 +281,8 @@ offer_dependents(FlowBatch *batch, FlowItem *item)
 	ListCell   *cell;
 	bool		others;
 
-	if (FlowRunIsWinding(run) || item->step->n_dependents == 0)
+	if (FlowRunIsWinding(run) || item->step->n_dependents == 0 ||
+		!has_ended_well(item))
 		return;
 	learn_for(batch, item);
 	ready = decide_dependents(batch, item);
@@ -337,7 +349,7 @@ may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step, bool hides)
 {
 	FlowAverage average;
 
-	if (!step->batch || is_excluded(batch->plan, run->id, step->no) ||
+	if (!step->batch || FlowWaitingIs(step) || is_excluded(batch->plan, run->id, step->no) ||
 		FlowSuspectIs(batch, run->id, step))
 		return false;
 	if (batch->scope == FLOW_GUARD_SUBTRANSACTION)

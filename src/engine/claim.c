@@ -299,7 +299,8 @@ forget_ends(FlowBatch *batch, FlowRunRef *run)
 		if (item->run != run || item->step == NULL ||
 			item->status == FLOW_STEP_READY ||
 			item->status == FLOW_STEP_HELD ||
-			item->status == FLOW_STEP_SLEEPING)
+			item->status == FLOW_STEP_SLEEPING ||
+			item->status == FLOW_STEP_WAITING)
 			continue;
 		FlowEndsNote(&run->ends, item->key.step_no, item->status,
 					 FlowEmissionMask(item));

@@ -29,6 +29,7 @@
 #include "engine/emission.h"
 #include "engine/ready.h"
 #include "engine/run.h"
+#include "engine/waiting.h"
 #include "error.h"
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
@@ -530,6 +531,7 @@ forget_ends(const FlowRunRow *run, const FlowStepDef *only,
 		if (forget[no] && ends.status[no] != 0)
 		{
 			forgotten[n++] = no;
+			FlowWaitingForget(run->id, &definition->steps[no - 1]);
 			FlowEndsTakeBack(&ends, no);
 		}
 	FlowOutcomeForget(run->id, forgotten, n);

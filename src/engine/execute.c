@@ -29,6 +29,7 @@
 #include "engine/kinds/kind.h"
 #include "engine/session.h"
 #include "engine/statement.h"
+#include "engine/waiting.h"
 #include "engine/watch.h"
 #include "error.h"
 #include "guc.h"
@@ -211,7 +212,10 @@ static void
 run_kind(FlowBatch *batch, FlowItem *item)
 {
 	item->status = FLOW_STEP_COMPLETED;
-	if (meets_condition(batch, item))
+	if (FlowWaitingIs(item->step))
+		FlowWaitingBegin(item);
+	if ((item->waiting != NULL && item->waiting->begun) ||
+		meets_condition(batch, item))
 		FlowKindExecuteOf(item->step->kind) (batch, item);
 	else
 	{

@@ -31,6 +31,7 @@
 #include "engine/isolated.h"
 #include "engine/settle.h"
 #include "engine/suspect.h"
+#include "engine/waiting.h"
 #include "shmem/testpoint.h"
 
 static bool is_touched(const FlowItem *item);
@@ -274,6 +275,8 @@ settle(FlowBatch *batch, FlowChanges *changes)
 			continue;
 		if (!item->run->locked)
 			FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
+		if (item->waiting != NULL)
+			FlowWaitingEnd(batch, item);
 		FlowSettleItem(item, changes);
 	}
 	learn_ends(batch);
@@ -357,7 +360,8 @@ note_done(FlowBatch *batch)
 		if (is_touched(item))
 		{
 			batch->n_settled++;
-			if (item->executed || item->failure != NULL)
+			if ((item->executed && !FlowWaitingIsParked(item)) ||
+				item->failure != NULL)
 				batch->n_done++;
 			continue;
 		}

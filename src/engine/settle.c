@@ -21,6 +21,7 @@
 #include "engine/finish.h"
 #include "engine/run.h"
 #include "engine/settle.h"
+#include "engine/waiting.h"
 #include "engine/wind.h"
 #include "shmem/wake.h"
 
@@ -44,6 +45,11 @@ FlowSettleItem(FlowItem *item, FlowChanges *changes)
 {
 	FlowRunRef *run = item->run;
 
+	if (item->step == NULL && FlowWaitingIsLook(&item->key))
+	{
+		FlowWaitingLook(item, changes);
+		return;
+	}
 	if (item->step == NULL)
 	{
 		start_run(item, changes);
@@ -58,6 +64,16 @@ FlowSettleItem(FlowItem *item, FlowChanges *changes)
 	{
 		FlowRowsAdd(&changes->deletes, &item->tid);
 		return;
+	}
+	if (FlowWaitingIsParked(item))
+	{
+		if (!FlowRunIsWinding(run) || item->step->needs == FLOW_NEEDS_ALWAYS)
+		{
+			FlowWaitingPark(item, changes);
+			return;
+		}
+		item->status = FLOW_STEP_CANCELLED;
+		item->reason = "the run failed";
 	}
 	if (item->failure != NULL)
 	{
@@ -235,7 +251,8 @@ FlowSettleNeedsEnds(const FlowBatch *batch, const FlowRunRef *run)
 			continue;
 		if (item->step == NULL)
 			return true;
-		if (item->status == FLOW_STEP_HELD || item->status == FLOW_STEP_SLEEPING)
+		if (item->status == FLOW_STEP_HELD ||
+			item->status == FLOW_STEP_SLEEPING || item->status == FLOW_STEP_WAITING)
 			continue;
 		for (int i = 0; i < item->step->n_dependents; i++)
 		{
@@ -305,7 +322,8 @@ settle_all(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 	{
 		FlowItem   *item = lfirst(cell);
 
-		if (item->run != run || item->status == FLOW_STEP_READY)
+		if (item->run != run || item->status == FLOW_STEP_READY ||
+			FlowWaitingIsLook(&item->key))
 			continue;
 		if (item->step != NULL)
 		{

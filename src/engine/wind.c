@@ -21,6 +21,7 @@
 #include "engine/finish.h"
 #include "engine/run.h"
 #include "engine/settle.h"
+#include "engine/waiting.h"
 #include "engine/wind.h"
 
 static void set_failing(FlowRunRef *run);
@@ -77,11 +78,11 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 		FlowItem   *item = item_of(batch, &task->key);
 		FlowItem	foreign;
 
-		if (item == NULL && task->ended)
+		if (item == NULL && (task->ended || FlowWaitingIsLook(&task->key)))
 			continue;
 		mine++;
 		if (item != NULL && item->status != FLOW_STEP_READY &&
-			item->status != FLOW_STEP_HELD)
+			item->status != FLOW_STEP_HELD && !FlowWaitingIsParked(item))
 			continue;			/* settled already */
 		if (task->key.step_no == FLOW_STEP_RUN && run->status != FLOW_RUN_RUNNING)
 			continue;			/* a paused run keeps it */
