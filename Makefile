@@ -52,6 +52,7 @@ OBJS += \
 	src/catalog/cat_look.o \
 	src/catalog/cat_outcome.o \
 	src/catalog/cat_release.o \
+	src/catalog/cat_round.o \
 	src/catalog/cat_run.o \
 	src/catalog/cat_schedule.o \
 	src/catalog/cat_sweep.o \
@@ -104,6 +105,7 @@ OBJS += \
 	src/engine/rerun.o \
 	src/engine/result.o \
 	src/engine/retry.o \
+	src/engine/round.o \
 	src/engine/run.o \
 	src/engine/runfuncs.o \
 	src/engine/session.o \

@@ -57,6 +57,7 @@ static const Pairing pairings[] = {
 	{FLOW_OPT_ON_ITEM_ERROR, FLOW_OPT_FOR_EACH, true},
 	{FLOW_OPT_LIMIT_KEY, FLOW_OPT_LIMITS, true},
 	{FLOW_OPT_DELAY, FLOW_OPT_UNTIL, false},
+	{FLOW_OPT_AGAIN, FLOW_OPT_ISOLATION, false},
 	{FLOW_OPT_SERVER, FLOW_OPT_URL, false},
 };
 

@@ -200,6 +200,7 @@ compile_sql(FlowStepDef *step, const FlowStepSpec *spec)
 	const char *sql = FlowStepText(spec, step->kind == FLOW_KIND_DELAY ?
 								   FLOW_OPT_UNTIL : FLOW_OPT_SQL);
 	const char *condition = FlowStepText(spec, FLOW_OPT_CONDITION);
+	const char *again = FlowStepText(spec, FLOW_OPT_AGAIN);
 	FlowSqlText *source = &step->sql[FLOW_SQL_STEP];
 
 	source->text = sql ? pstrdup(sql) : NULL;
@@ -209,6 +210,10 @@ compile_sql(FlowStepDef *step, const FlowStepSpec *spec)
 		choice_of(spec, FLOW_OPT_RESULT);
 	source = &step->sql[FLOW_SQL_CONDITION];
 	source->text = condition ? pstrdup(condition) : NULL;
+	source->expression = true;
+	source->result = FLOW_RESULT_VALUE;
+	source = &step->sql[FLOW_SQL_AGAIN];
+	source->text = again ? pstrdup(again) : NULL;
 	source->expression = true;
 	source->result = FLOW_RESULT_VALUE;
 }

@@ -58,10 +58,11 @@ typedef struct FlowDependency
 typedef enum FlowSqlRole
 {
 	FLOW_SQL_STEP,
-	FLOW_SQL_CONDITION
+	FLOW_SQL_CONDITION,
+	FLOW_SQL_AGAIN				/* sees the step's own output, too */
 } FlowSqlRole;
 
-#define FLOW_SQL_ROLES		(FLOW_SQL_CONDITION + 1)
+#define FLOW_SQL_ROLES		(FLOW_SQL_AGAIN + 1)
 
 typedef struct FlowSqlText
 {

@@ -349,7 +349,8 @@ may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step, bool hides)
 {
 	FlowAverage average;
 
-	if (!step->batch || FlowWaitingIs(step) || is_excluded(batch->plan, run->id, step->no) ||
+	if (!step->batch || FlowWaitingIs(step) ||
+		step->sql[FLOW_SQL_AGAIN].text !=NULL || is_excluded(batch->plan, run->id, step->no) ||
 		FlowSuspectIs(batch, run->id, step))
 		return false;
 	if (batch->scope == FLOW_GUARD_SUBTRANSACTION)

@@ -93,6 +93,8 @@ typedef struct FlowItem
 	bool		handled;		/* another step takes its failure over */
 	bool		overtaken;		/* it was ended while it ran, or waited to */
 	struct FlowWaiting *waiting;	/* of steps that may wait (waiting.h) */
+	bool		again;			/* it has ended well, and runs again */
+	struct FlowAgain *asked;	/* that it runs again (round.h); NULL: not */
 } FlowItem;
 
 /* Why the transaction of a batch was given up, beside a plain error */

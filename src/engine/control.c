@@ -28,6 +28,7 @@
 #include "engine/control.h"
 #include "engine/emission.h"
 #include "engine/ready.h"
+#include "engine/round.h"
 #include "engine/run.h"
 #include "engine/waiting.h"
 #include "error.h"
@@ -532,6 +533,7 @@ forget_ends(const FlowRunRow *run, const FlowStepDef *only,
 		{
 			forgotten[n++] = no;
 			FlowWaitingForget(run->id, &definition->steps[no - 1]);
+			FlowRoundForget(run->id, no);
 			FlowEndsTakeBack(&ends, no);
 		}
 	FlowOutcomeForget(run->id, forgotten, n);

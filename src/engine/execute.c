@@ -27,6 +27,7 @@
 #include "engine/context.h"
 #include "engine/execute.h"
 #include "engine/kinds/kind.h"
+#include "engine/round.h"
 #include "engine/session.h"
 #include "engine/statement.h"
 #include "engine/waiting.h"
@@ -215,8 +216,11 @@ run_kind(FlowBatch *batch, FlowItem *item)
 	if (FlowWaitingIs(item->step))
 		FlowWaitingBegin(item);
 	if ((item->waiting != NULL && item->waiting->begun) ||
-		meets_condition(batch, item))
+		FlowRoundIsLater(item) || meets_condition(batch, item))
+	{
 		FlowKindExecuteOf(item->step->kind) (batch, item);
+		FlowRoundDecide(batch, item);
+	}
 	else
 	{
 		item->status = FLOW_STEP_SKIPPED;

@@ -360,7 +360,7 @@ note_done(FlowBatch *batch)
 		if (is_touched(item))
 		{
 			batch->n_settled++;
-			if ((item->executed && !FlowWaitingIsParked(item)) ||
+			if ((item->executed && (item->again || !FlowWaitingIsParked(item))) ||
 				item->failure != NULL)
 				batch->n_done++;
 			continue;

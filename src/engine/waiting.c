@@ -24,6 +24,7 @@
 
 #include "base/identity.h"
 #include "catalog/cat_task.h"
+#include "engine/round.h"
 #include "engine/waiting.h"
 #include "error.h"
 #include "shmem/testpoint.h"
@@ -41,7 +42,7 @@ FlowWaitingIs(const FlowStepDef *step)
 bool
 FlowWaitingIsParked(const FlowItem *item)
 {
-	return item->waiting != NULL && item->failure == NULL &&
+	return (item->waiting != NULL || item->again) && item->failure == NULL &&
 		(item->status == FLOW_STEP_SLEEPING || item->status == FLOW_STEP_WAITING);
 }
 
@@ -167,7 +168,8 @@ FlowWaitingEnd(FlowBatch *batch, FlowItem *item)
 
 	if (item->overtaken)
 		return;
-	if (item->status != FLOW_STEP_COMPLETED && item->status != FLOW_STEP_FAILED)
+	if (item->status != FLOW_STEP_COMPLETED && item->status != FLOW_STEP_FAILED &&
+		!item->again)
 		return;
 	item->started_at = Min(waiting->since, item->started_at);
 	if (waiting->signal != 0 && !FlowSignalTake(waiting->signal, &item->key))
@@ -191,6 +193,11 @@ FlowWaitingPark(FlowItem *item, FlowChanges *changes)
 	FlowReady	ready;
 
 	FLOW_TEST_POINT("waiting-park");
+	if (item->again)
+	{
+		FlowRoundPark(item, changes);
+		return;
+	}
 	if (!waiting->begun)
 		FlowWaitingInsert(&item->key, waiting->since, waiting->due_at);
 	memset(&row, 0, sizeof(row));

@@ -103,6 +103,7 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 			if (task->key.step_no != FLOW_STEP_RUN)
 				item->step = &run->definition->steps[task->key.step_no - 1];
 		}
+		item->tid = task->tid;
 		item->status = FLOW_STEP_CANCELLED;
 		item->reason = reason_of(run);
 		FlowSettleItem(item, changes);

@@ -137,6 +137,51 @@ SELECT * FROM pg_temp.steps(:run);
 SELECT flow_approve(:run, 'ok'), flow_drain(:run);
 SELECT status FROM flow.run WHERE id = :run;
 
+-- A step that runs again: what each round did stays
+CREATE TEMP TABLE rounds (n int);
+SELECT flow_define('w-again', ARRAY[
+	flow_step('a', 'SELECT 1 AS n'),
+	flow_step('poll', $$ WITH i AS (INSERT INTO rounds VALUES (1) RETURNING n) SELECT count(*) + (SELECT count(*) FROM rounds) AS seen, max(flow.attempt) AS attempt FROM i $$,
+		after => '{a}', condition => '(SELECT count(*) FROM rounds) = 0',
+		again => $$ CASE WHEN (poll->>'seen')::int < 3 THEN interval '1 hour' END $$),
+	flow_step('call', $$ INSERT INTO rounds VALUES (2); SELECT CASE WHEN flow.attempt < 3 THEN flow_again('1 day') END;
+		DO 'BEGIN PERFORM flow_again(''1 h''); RAISE EXCEPTION ''x''; EXCEPTION WHEN raise_exception THEN NULL; END';
+		SELECT flow.attempt AS attempt $$, after => '{poll}'),
+	flow_step('z', 'SELECT flow.poll AS poll, flow.call AS call', after => '{call}')]);
+SELECT flow_start('w-again') AS run \gset
+SELECT flow_drain(:run);
+SELECT name, status, attempt, rounds, due_at > now() + interval '50 minutes' AS due FROM flow.step WHERE run_id = :run ORDER BY step_no;
+SELECT regexp_replace(waiting_for, 'at .*', 'at T') FROM flow.run WHERE id = :run;
+SELECT flow_drain(:run, skip_time => true);
+SELECT name, status, attempt, rounds, due_at FROM flow.step WHERE run_id = :run ORDER BY step_no;
+SELECT n, count(*) FROM rounds GROUP BY n ORDER BY n;
+SELECT status, output FROM flow.run WHERE id = :run;
+-- a failure counts against the retries, a round does not
+SELECT flow_define('w-rounds', ARRAY[flow_step('s', $$ SELECT 1 / (flow.attempt - 2) AS n $$, retries => 1, no_retry_on => '{}',
+	again => $$ CASE WHEN flow.attempt < 4 THEN interval '1 s' END $$)]);
+SELECT flow_start('w-rounds') AS run \gset
+SELECT flow_drain(:run, skip_time => true);
+SELECT status, attempt, rounds FROM flow.step WHERE run_id = :run;
+-- a wait takes a signal in each round
+SELECT flow_define('w-each', ARRAY[flow_wait('s', again => $$ CASE WHEN s->>'more' = 'true' THEN interval '0' END $$)]);
+SELECT flow_start('w-each') AS run \gset
+SELECT flow_signal(:run, 's', '{"more": true}'), flow_drain(:run);
+SELECT status, rounds FROM flow.step WHERE run_id = :run;
+SELECT flow_signal(:run, 's', '{"more": false}'), flow_drain(:run);
+SELECT status, rounds, output FROM flow.step WHERE run_id = :run;
+-- in a run that fails it is cancelled
+SELECT flow_define('w-last', ARRAY[flow_step('s', 'SELECT flow_again(''1 s'')'), flow_step('t', 'SELECT 1/0', after => '{u}'), flow_step('u', 'SELECT 1')]);
+SELECT flow_start('w-last') AS run \gset
+SELECT flow_drain(:run);
+SELECT name, status FROM flow.step WHERE run_id = :run ORDER BY step_no;
+-- what is not right
+SELECT pg_temp.try($$ SELECT flow_again('1 s') $$);
+SELECT flow_define('w-badly', ARRAY[flow_step('s', 'SELECT 1', again => '42')]);
+SELECT flow_start('w-badly') AS run \gset
+SELECT flow_drain(:run);
+SELECT error->>'sqlstate', error->>'message' FROM flow.run WHERE id = :run;
+SELECT pg_temp.try($$ SELECT flow_define('w-bad', ARRAY[flow_step('s', 'SELECT 1', again => 'null', isolation => 'serializable')]) $$);
+
 -- A run that fails or is cancelled ends what waits; a step that always runs may wait
 SELECT flow_define('w-fails', ARRAY[
 	flow_wait('s'), flow_approval('ok'), flow_delay('d', '1 day'),

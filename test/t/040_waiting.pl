@@ -62,5 +62,16 @@ is(value($node, q{SELECT count(*) FROM flow.run r WHERE workflow = 'limited' AND
 	AND (status = 'completed') <> EXISTS (SELECT FROM flow.signal s WHERE s.taken_by_run = r.id)}), '0', 'and what ended it is what is recorded');
 is(value($node, q{SELECT count(*) FROM flow_internal.task}), '0', 'nothing is left behind');
 
+# A step that runs again keeps what each round did
+$node->safe_psql('postgres', q{CREATE TABLE laps (run_id bigint); SELECT flow_define('laps', ARRAY[
+	flow_step('a', 'SELECT 1'),
+	flow_step('s', 'INSERT INTO laps VALUES (flow.run_id); SELECT CASE WHEN flow.attempt < 5 THEN flow_again(interval ''10 ms'') END', after => '{a}'),
+	flow_step('t', 'INSERT INTO laps VALUES (flow.run_id) RETURNING 1 AS one', after => '{a}',
+		again => 'CASE WHEN flow.attempt < 3 THEN interval ''20 ms'' END')])}, @shop);
+$node->safe_psql('postgres', q{SELECT flow_start('laps') FROM generate_series(1, 50)}, @shop);
+wait_for_end($node, 'steps that run again come to an end');
+is(value($node, q{SELECT count(*), min(n), max(n) FROM (SELECT count(*) AS n FROM laps GROUP BY run_id) l}), '50|8|8', '... each round once');
+is(value($node, q{SELECT DISTINCT name, status, attempt, rounds FROM flow.step WHERE workflow = 'laps' AND name <> 'a' ORDER BY 1}), "s|completed|5|4\nt|completed|3|2", '... and is counted');
+
 $node->stop;
 done_testing();
