@@ -55,10 +55,12 @@ OBJS += \
 	src/catalog/cat_outcome.o \
 	src/catalog/cat_prune.o \
 	src/catalog/cat_release.o \
+	src/catalog/cat_round.o \
 	src/catalog/cat_run.o \
 	src/catalog/cat_schedule.o \
 	src/catalog/cat_sweep.o \
 	src/catalog/cat_task.o \
+	src/catalog/cat_waiting.o \
 	src/catalog/cat_workflow.o
 
 # define: what the user wrote, as a checked and compiled graph
@@ -92,6 +94,7 @@ OBJS += \
 	src/engine/claim.o \
 	src/engine/context.o \
 	src/engine/control.o \
+	src/engine/decision.o \
 	src/engine/drain.o \
 	src/engine/emission.o \
 	src/engine/execute.o \
@@ -99,10 +102,13 @@ OBJS += \
 	src/engine/flush.o \
 	src/engine/hook.o \
 	src/engine/isolated.o \
+	src/engine/kinds/approval.o \
 	src/engine/kinds/choice.o \
+	src/engine/kinds/delay.o \
 	src/engine/kinds/kind.o \
 	src/engine/kinds/sql.o \
 	src/engine/kinds/subflow.o \
+	src/engine/kinds/wait.o \
 	src/engine/override.o \
 	src/engine/park.o \
 	src/engine/ready.o \
@@ -113,10 +119,13 @@ OBJS += \
 	src/engine/retention.o \
 	src/engine/retentionfuncs.o \
 	src/engine/retry.o \
+	src/engine/round.o \
 	src/engine/run.o \
 	src/engine/runfuncs.o \
 	src/engine/session.o \
 	src/engine/settle.o \
+	src/engine/signal.o \
+	src/engine/signalfuncs.o \
 	src/engine/start.o \
 	src/engine/statement.o \
 	src/engine/stepfuncs.o \
@@ -124,6 +133,7 @@ OBJS += \
 	src/engine/suspect.o \
 	src/engine/take.o \
 	src/engine/undo.o \
+	src/engine/waiting.o \
 	src/engine/watch.o \
 	src/engine/whole.o \
 	src/engine/wind.o
@@ -158,6 +168,7 @@ SQL_FRAGMENTS = \
 	sql/look.sql.in \
 	sql/define.sql.in \
 	sql/run.sql.in \
+	sql/signal.sql.in \
 	sql/schedule.sql.in \
 	sql/final.sql.in
 
@@ -187,7 +198,8 @@ REGRESS = \
 	transaction \
 	undo \
 	views \
-	views_live
+	views_live \
+	waiting
 
 ISOLATION = \
 	cancel_running \

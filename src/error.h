@@ -21,6 +21,8 @@
 #define ERRCODE_FLOW_STEP_TIMEOUT		MAKE_SQLSTATE('W','F','0','0','4')
 /* the server, or the step's process, went down while the step ran */
 #define ERRCODE_FLOW_STEP_CRASHED		MAKE_SQLSTATE('W','F','0','0','5')
+/* somebody has rejected an approval */
+#define ERRCODE_FLOW_REJECTED			MAKE_SQLSTATE('W','F','0','0','6')
 /* a choice named no event */
 #define ERRCODE_FLOW_NO_CHOICE			MAKE_SQLSTATE('W','F','0','0','8')
 

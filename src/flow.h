@@ -36,6 +36,8 @@
  */
 #define FLOW_ITEM_CANCEL		4
 #define FLOW_ITEM_PAUSE			5
+/* ... or, from this one on, a row that asks to look at what was sent to the run */
+#define FLOW_ITEM_LOOK			16
 
 /* One live step of a run; item_no is 0 for a step without items */
 typedef struct FlowStepKey

@@ -85,10 +85,19 @@ static FlowStatement lock_to_erase = {
  * All that belongs to a run; the run last.  A crash that counts against the
  * definition still, stays for that.
  */
+/* Signals of the runs, written so that each has an index of its own */
+#define UNTAKEN_SIGNAL	"run_id = ANY ($1) AND run_id IS NOT NULL AND taken_at IS NULL"
+#define TAKEN_SIGNAL	"taken_by_run = ANY ($1) AND taken_by_run IS NOT NULL"
+
 static FlowStatement deletes[] = {
 	DELETE_FROM("outcome", "run_id = ANY ($1)"),
 	DELETE_FROM("attempt", "run_id = ANY ($1)"),
 	DELETE_FROM("data", "run_id = ANY ($1)"),
+	DELETE_FROM("waiting", "run_id = ANY ($1)"),
+	DELETE_FROM("round", "run_id = ANY ($1)"),
+	DELETE_FROM("decision", "run_id = ANY ($1)"),
+	DELETE_FROM("signal", UNTAKEN_SIGNAL),
+	DELETE_FROM("signal", TAKEN_SIGNAL),
 	DELETE_FROM("crash", "run_id = ANY ($1) AND NOT counts"),
 	DELETE_FROM("event", "run_id = ANY ($1)"),
 	DELETE_FROM("run", "id = ANY ($1)")
@@ -115,6 +124,15 @@ static FlowStatement erases[] = {
 	ERASE("UPDATE", "attempt",
 		  "SET message = '', detail = NULL, hint = NULL, context = NULL"
 		  " WHERE r.run_id = ANY ($1) AND $2 IS NOT NULL"),
+	ERASE("UPDATE", "decision",
+		  "SET approver = NULL, comment = NULL"
+		  " WHERE r.run_id = ANY ($1) AND $2 IS NOT NULL"),
+	ERASE("UPDATE", "signal",
+		  "SET payload = NULL WHERE r." UNTAKEN_SIGNAL " AND $2 IS NOT NULL"),
+	ERASE("UPDATE", "signal",
+		  "SET payload = NULL,"
+		  " key = CASE WHEN $2 THEN " FLOW_KEY_HASH("r.key") " ELSE r.key END"
+		  " WHERE r." TAKEN_SIGNAL),
 	ERASE("UPDATE", "event",
 		  "SET detail = NULL,"
 		  " key = CASE WHEN $2 THEN " FLOW_KEY_HASH("r.key") " ELSE r.key END"

@@ -55,7 +55,7 @@ static FlowStatement read_ready_tasks = {
 	" AND t.status = 'ready' AND t.priority = $4"
 	" AND (t.run_id, t.step_no, t.item_no) >= ($5, $6, $7)"
 	" AND t.ready_at < $8"
-	" AND (SELECT r.status <> 'held' AND (r.status <> 'paused' OR t.asked IS NOT NULL OR t.step_no = 0 AND t.item_no > 0)"
+	" AND (SELECT r.status <> 'held' AND (r.status <> 'paused' OR t.asked IS NOT NULL OR t.step_no = 0 AND t.item_no BETWEEN 1 AND 15)"
 	"  FROM flow_internal.run r WHERE r.id = t.run_id)"
 	" ORDER BY t.run_id, t.step_no, t.item_no LIMIT $9",
 	.expect = SPI_OK_SELECT,
@@ -69,7 +69,7 @@ static FlowStatement read_due = {
 	" FROM flow_internal.task t"
 	" WHERE t.home = $1 AND t.due_at IS NOT NULL"
 	" AND (t.due_at, t.run_id, t.step_no, t.item_no) > ($2, $3, $4, $5)"
-	" AND t.status IN ('sleeping', 'pending')"
+	" AND t.status IN ('sleeping', 'waiting', 'pending')"
 	" ORDER BY t.due_at, t.run_id, t.step_no, t.item_no LIMIT $6",
 	.expect = SPI_OK_SELECT,
 	.nargs = 6,
@@ -89,7 +89,7 @@ static FlowStatement read_due = {
 	" FROM flow_internal.task t WHERE t.run_id = k.run_id" \
 	" AND t.step_no = k.step_no AND t.item_no = k.item_no" \
 	" AND t.home IS NOT DISTINCT FROM $1" \
-	" AND t.status IN ('sleeping', 'pending')" \
+	" AND t.status IN ('sleeping', 'waiting', 'pending')" \
 	" AND COALESCE(t.due_at <= pg_catalog.clock_timestamp(), false)"
 
 static FlowStatement fire_due = {

@@ -81,7 +81,7 @@ static FlowStatement ready_of_owner = {
 	.sql = "SELECT " READY_COLUMNS " FROM flow_internal.task t"
 	" JOIN flow_internal.run r ON r.id = t.run_id"
 	" WHERE t.status = 'ready' AND t.home = $1 AND t.owner = $2"
-	" AND (r.status <> 'paused' OR t.asked IS NOT NULL OR t.step_no = 0 AND t.item_no > 0) AND r.status <> 'held'"
+	" AND (r.status <> 'paused' OR t.asked IS NOT NULL OR t.step_no = 0 AND t.item_no BETWEEN 1 AND 15) AND r.status <> 'held'"
 	" ORDER BY t.workflow_id, t.priority DESC, t.run_id, t.step_no, t.item_no LIMIT $3",
 	.expect = SPI_OK_SELECT,
 	.nargs = 3,
@@ -95,7 +95,7 @@ static FlowStatement ready_of_run = {
 	"WITH RECURSIVE tree (id) AS (SELECT $4 UNION ALL"
 	" SELECT c.id FROM flow_internal.run c JOIN tree ON c.parent_run = tree.id)"
 	" SELECT id FROM tree)"
-	" AND (r.status <> 'paused' OR t.asked IS NOT NULL OR t.step_no = 0 AND t.item_no > 0) AND r.status <> 'held'"
+	" AND (r.status <> 'paused' OR t.asked IS NOT NULL OR t.step_no = 0 AND t.item_no BETWEEN 1 AND 15) AND r.status <> 'held'"
 	" ORDER BY t.priority DESC, t.step_no, t.item_no LIMIT $3",
 	.expect = SPI_OK_SELECT,
 	.nargs = 4,

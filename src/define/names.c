@@ -44,6 +44,8 @@ static const FixedName fixed_names[] = {
 	{"event", FLOW_PARAM_EVENT, JSONBOID, true},
 };
 
+static void setup_with_own(ParseState *pstate, void *arg);
+static Node *resolve_own(ParseState *pstate, ColumnRef *cref, Node *var);
 static Node *resolve_column(ParseState *pstate, ColumnRef *cref, Node *var);
 static Node *refuse_number(ParseState *pstate, ParamRef *pref);
 static bool split_reference(const ColumnRef *cref, const char **name);
@@ -70,6 +72,33 @@ FlowNamesParserSetup(ParseState *pstate, void *arg)
 	pstate->p_post_columnref_hook = resolve_column;
 	pstate->p_paramref_hook = refuse_number;
 	pstate->p_ref_hook_state = arg;
+}
+
+ParserSetupHook
+FlowNamesSetupOf(FlowSqlRole role)
+{
+	return role == FLOW_SQL_AGAIN ? setup_with_own : FlowNamesParserSetup;
+}
+
+static void
+setup_with_own(ParseState *pstate, void *arg)
+{
+	FlowNamesParserSetup(pstate, arg);
+	pstate->p_post_columnref_hook = resolve_own;
+}
+
+static Node *
+resolve_own(ParseState *pstate, ColumnRef *cref, Node *var)
+{
+	const FlowStepDef *step = pstate->p_ref_hook_state;
+	const char *name;
+
+	(void) split_reference(cref, &name);
+	if (name == NULL || strcmp(name, step->name) != 0)
+		return resolve_column(pstate, cref, var);
+	if (var != NULL)
+		raise_ambiguous(pstate, cref, name);
+	return make_param(FLOW_PARAM_STEP + step->no, cref->location);
 }
 
 Oid

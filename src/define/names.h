@@ -7,6 +7,7 @@
 #define FLOW_NAMES_H
 
 #include "define/plan.h"
+#include "nodes/params.h"
 
 /*
  * Parameter numbers.  A step's output is FLOW_PARAM_STEP + its step number,
@@ -29,6 +30,9 @@ struct ParseState;
  * outlive every plan made with it, since plans are analysed again at will.
  */
 extern void FlowNamesParserSetup(struct ParseState *pstate, void *arg);
+
+/* The same for the SQL of that role; some sees the step's own output, too. */
+extern ParserSetupHook FlowNamesSetupOf(FlowSqlRole role);
 
 /* The type of a parameter of that number. */
 extern Oid	FlowNamesParamType(int param);

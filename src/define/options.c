@@ -64,6 +64,7 @@ static const Pairing pairings[] = {
 	{FLOW_OPT_ON_ITEM_ERROR, FLOW_OPT_FOR_EACH, true},
 	{FLOW_OPT_LIMIT_KEY, FLOW_OPT_LIMITS, true},
 	{FLOW_OPT_DELAY, FLOW_OPT_UNTIL, false},
+	{FLOW_OPT_AGAIN, FLOW_OPT_ISOLATION, false},
 	{FLOW_OPT_SERVER, FLOW_OPT_URL, false},
 };
 
@@ -72,6 +73,9 @@ static const bool is_supported[FLOW_KIND_COUNT] = {
 	[FLOW_KIND_SQL] = true,
 	[FLOW_KIND_CHOICE] = true,
 	[FLOW_KIND_SUBFLOW] = true,
+	[FLOW_KIND_DELAY] = true,
+	[FLOW_KIND_WAIT] = true,
+	[FLOW_KIND_APPROVAL] = true,
 };
 
 static bool check_applies(FlowCheck *check, int i, FlowOption option);

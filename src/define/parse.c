@@ -67,9 +67,11 @@ static const struct
 	uint32		statements;		/* kinds for which it is no expression */
 }			sql_options[] = {
 	{FLOW_OPT_SQL, FLOW_SQL_STEP, FLOW_KIND_BIT(FLOW_KIND_SQL)},
+	{FLOW_OPT_UNTIL, FLOW_SQL_STEP, 0},
 	{FLOW_OPT_CONDITION, FLOW_SQL_CONDITION, 0},
 	{FLOW_OPT_INPUT, FLOW_SQL_INPUT, 0},
 	{FLOW_OPT_UNDO, FLOW_SQL_STEP, ~0},
+	{FLOW_OPT_AGAIN, FLOW_SQL_AGAIN, 0},
 };
 
 static void collect_texts(Pass *pass);
@@ -241,7 +243,7 @@ analyse_text(Pass *pass, const SqlText *source)
 
 		if (!is_query(raw, &creates))
 			return;
-		query = parse_analyze_withcb(raw, source->sql, FlowNamesParserSetup,
+		query = parse_analyze_withcb(raw, source->sql, FlowNamesSetupOf(source->role),
 									 step_of(pass, source), NULL);
 		if (source->expression)
 			check_type(source, query);
@@ -265,6 +267,18 @@ check_type(const SqlText *source, const Query *query)
 	TargetEntry *entry = linitial_node(TargetEntry, query->targetList);
 	Oid			type = exprType((Node *) entry->expr);
 
+	if (source->option == FLOW_OPT_UNTIL && type != TIMESTAMPTZOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("\"until\" must be of type timestamp with time zone, not %s",
+						format_type_be(type)),
+				 errhint("Cast it, such as (input->>'at')::timestamptz.")));
+	if (source->role == FLOW_SQL_AGAIN && type != INTERVALOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("\"again\" must be of type interval, not %s",
+						format_type_be(type)),
+				 errhint("Cast it, such as '1 s'::interval.")));
 	if (source->role == FLOW_SQL_CONDITION && type != BOOLOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),

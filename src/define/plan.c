@@ -37,6 +37,7 @@ static uint32 plans_generation;
 static void forget_old_plans(void);
 static FlowDefinition *load(int32 definition_id);
 static void compile_step(FlowStepDef *step, const FlowStepSpec *spec);
+static void compile_waiting(FlowStepDef *step, const FlowStepSpec *spec);
 static void compile_sql(FlowStepDef *step, const FlowStepSpec *spec);
 static void compile_expression(FlowSqlText *source, const FlowStepSpec *spec,
 							   FlowOption option);
@@ -178,6 +179,7 @@ compile_step(FlowStepDef *step, const FlowStepSpec *spec)
 	if (step->needs == FLOW_NEEDS_FIRST)
 		step->definition->has_first = true;
 	step->timeout = interval_usec(&values[FLOW_OPT_TIMEOUT]);
+	compile_waiting(step, spec);
 	step->priority = values[FLOW_OPT_PRIORITY].u.integer;
 	step->isolation = strcmp(isolation, "serializable") == 0 ? XACT_SERIALIZABLE :
 		strcmp(isolation, "repeatable read") == 0 ? XACT_REPEATABLE_READ :
@@ -188,18 +190,32 @@ compile_step(FlowStepDef *step, const FlowStepSpec *spec)
 }
 
 static void
+compile_waiting(FlowStepDef *step, const FlowStepSpec *spec)
+{
+	const char *signal = FlowStepText(spec, FLOW_OPT_SIGNAL);
+	const char *approvers = FlowStepText(spec, FLOW_OPT_APPROVERS);
+
+	step->delay = interval_usec(&spec->values[FLOW_OPT_DELAY]);
+	step->signal = signal ? pstrdup(signal) : step->name;
+	step->approvers = approvers ? pstrdup(approvers) : NULL;
+}
+
+static void
 compile_sql(FlowStepDef *step, const FlowStepSpec *spec)
 {
-	const char *sql = FlowStepText(spec, FLOW_OPT_SQL);
+	const char *sql = FlowStepText(spec, step->kind == FLOW_KIND_DELAY ?
+								   FLOW_OPT_UNTIL : FLOW_OPT_SQL);
 	const char *workflow = FlowStepText(spec, FLOW_OPT_WORKFLOW);
 	FlowSqlText *source = &step->sql[FLOW_SQL_STEP];
 
 	source->text = sql ? pstrdup(sql) : NULL;
-	source->expression = step->kind == FLOW_KIND_CHOICE;
+	source->expression = step->kind == FLOW_KIND_CHOICE ||
+		step->kind == FLOW_KIND_DELAY;
 	source->result = source->expression ? FLOW_RESULT_VALUE :
 		choice_of(spec, FLOW_OPT_RESULT);
 	compile_expression(&step->sql[FLOW_SQL_CONDITION], spec, FLOW_OPT_CONDITION);
 	compile_expression(&step->sql[FLOW_SQL_INPUT], spec, FLOW_OPT_INPUT);
+	compile_expression(&step->sql[FLOW_SQL_AGAIN], spec, FLOW_OPT_AGAIN);
 	step->workflow = workflow ? pstrdup(workflow) : NULL;
 	if (step->kind == FLOW_KIND_SUBFLOW)
 		step->definition->has_subflow = true;

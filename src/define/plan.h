@@ -59,10 +59,11 @@ typedef enum FlowSqlRole
 {
 	FLOW_SQL_STEP,
 	FLOW_SQL_CONDITION,
-	FLOW_SQL_INPUT
+	FLOW_SQL_INPUT,
+	FLOW_SQL_AGAIN				/* sees the step's own output, too */
 } FlowSqlRole;
 
-#define FLOW_SQL_ROLES		(FLOW_SQL_INPUT + 1)
+#define FLOW_SQL_ROLES		(FLOW_SQL_AGAIN + 1)
 
 typedef struct FlowSqlText
 {
@@ -122,6 +123,9 @@ typedef struct FlowStepDef
 	char	  **emits;			/* ... as these */
 	FlowRetryPolicy retry;
 	int64		timeout;		/* microseconds, 0: none */
+	int64		delay;			/* of a delay, microseconds */
+	char	   *signal;			/* that a wait waits for */
+	char	   *approvers;		/* role that decides an approval; NULL: any */
 	int			priority;
 	int			isolation;		/* XACT_READ_COMMITTED or above */
 	bool		batch;			/* may share a transaction with other steps */

@@ -34,6 +34,7 @@
 #include "engine/retry.h"
 #include "engine/session.h"
 #include "engine/suspect.h"
+#include "engine/waiting.h"
 #include "engine/watch.h"
 #include "guc.h"
 #include "shmem/aside.h"
@@ -52,6 +53,7 @@ static void reset_try(FlowBatch *batch);
 static void do_try(void *arg);
 static void run_items(FlowBatch *batch);
 static FlowItem *next_item(FlowBatch *batch, int *next);
+static bool has_ended_well(const FlowItem *item);
 static void note_ended(FlowBatch *batch, FlowItem *item);
 static void offer_dependents(FlowBatch *batch, FlowItem *item);
 static void learn_for(FlowBatch *batch, const FlowItem *item);
@@ -217,7 +219,7 @@ run_items(FlowBatch *batch)
 	{
 		FlowExecuteItem(batch, item);
 		note_ended(batch, item);
-		if (is_full(batch, item))
+		if (item->failure != NULL || is_full(batch, item))
 			break;
 		offer_dependents(batch, item);
 	}
@@ -248,6 +250,14 @@ next_item(FlowBatch *batch, int *next)
 	return NULL;
 }
 
+/* What a failure means, and that a step waits, is for the flush. */
+static bool
+has_ended_well(const FlowItem *item)
+{
+	return item->failure == NULL && item->status != FLOW_STEP_SLEEPING &&
+		item->status != FLOW_STEP_WAITING;
+}
+
 static void
 note_ended(FlowBatch *batch, FlowItem *item)
 {
@@ -257,7 +267,7 @@ note_ended(FlowBatch *batch, FlowItem *item)
 		batch->items = lappend(batch->items, item);
 	if (item->step->part != FLOW_PART_HOOK)
 		run->items[item->key.step_no] = item;
-	if (item->status == FLOW_STEP_WAITING)
+	if (!has_ended_well(item))
 		return;
 	FlowEndsNote(&run->ends, item->key.step_no, item->status,
 				 FlowEmissionMask(item));
@@ -278,7 +288,7 @@ offer_dependents(FlowBatch *batch, FlowItem *item)
 	bool		others;
 
 	if (FlowRunIsWinding(run) || item->step->n_dependents == 0 ||
-		item->status == FLOW_STEP_WAITING)
+		!has_ended_well(item))
 		return;
 	learn_for(batch, item);
 	ready = decide_dependents(batch, item);
@@ -345,7 +355,8 @@ may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step, bool hides)
 {
 	FlowAverage average;
 
-	if (!step->batch || is_excluded(batch->plan, run->id, step->no) ||
+	if (!step->batch || FlowWaitingIs(step) ||
+		step->sql[FLOW_SQL_AGAIN].text !=NULL || is_excluded(batch->plan, run->id, step->no) ||
 		FlowSuspectIs(batch, run->id, step))
 		return false;
 	if (batch->scope == FLOW_GUARD_SUBTRANSACTION)

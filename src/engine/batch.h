@@ -83,7 +83,7 @@ typedef struct FlowItem
 								 * committed (isolated.c) */
 	int32		worker;			/* ... by this process */
 	FlowStepStatus status;		/* ready: not run; completed, failed,
-								 * sleeping, cancelled, skipped */
+								 * sleeping, waiting, cancelled, skipped */
 	TimestampTz started_at;
 	TimestampTz finished_at;
 	TimestampTz next_at;		/* sleeping: when it is tried again */
@@ -94,6 +94,9 @@ typedef struct FlowItem
 	List	   *emissions;		/* of FlowEmission, in order */
 	bool		handled;		/* another step takes its failure over */
 	bool		overtaken;		/* it was ended while it ran, or waited to */
+	struct FlowWaiting *waiting;	/* of steps that may wait (waiting.h) */
+	bool		again;			/* it has ended well, and runs again */
+	struct FlowAgain *asked;	/* that it runs again (round.h); NULL: not */
 } FlowItem;
 
 /* Why the transaction of a batch was given up, beside a plain error */

@@ -75,7 +75,8 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	FlowItem   *item;
 	FlowRunRef *run;
 
-	if (row->key.step_no == FLOW_STEP_RUN && row->key.item_no > 0)
+	if (row->key.step_no == FLOW_STEP_RUN && row->key.item_no > 0 &&
+		row->key.item_no < FLOW_ITEM_LOOK)
 		obey(batch, row);
 	else if (batch->plan->failure == NULL &&
 			 ((row->run_status == FLOW_RUN_PAUSED && !row->ended && !is_hook(row)) ||

@@ -27,6 +27,7 @@
 #include "engine/context.h"
 #include "engine/control.h"
 #include "engine/emission.h"
+#include "engine/round.h"
 
 static FlowBatch *current_batch = NULL;
 static FlowItem *current_item = NULL;
@@ -123,6 +124,11 @@ param_value(FlowItem *item, int paramid, bool *isnull)
 		case FLOW_PARAM_EVENT:
 			return FlowContextHookEvent(item, isnull);
 		default:
+			if (paramid - FLOW_PARAM_STEP == item->step->no)
+			{
+				*isnull = !item->has_output;	/* names.c says who may ask */
+				return item->output;
+			}
 			if (is_upstream(item, paramid - FLOW_PARAM_STEP))
 				return FlowContextOutput(run, paramid - FLOW_PARAM_STEP, isnull);
 			*isnull = true;
@@ -310,6 +316,7 @@ at_subxact(SubXactEvent event, SubTransactionId sub, SubTransactionId parent,
 	{
 		current_batch->controls = undo_controls(current_batch->controls, level);
 		current_item->emissions = undo_emissions(current_item->emissions, level);
+		FlowRoundAtSubxact(current_item, level, false);
 		foreach(cell, current_batch->runs)
 		{
 			FlowRunRef *run = lfirst(cell);
@@ -327,6 +334,7 @@ at_subxact(SubXactEvent event, SubTransactionId sub, SubTransactionId parent,
 
 			control->level = Min(control->level, level - 1);
 		}
+		FlowRoundAtSubxact(current_item, level, true);
 		foreach(cell, current_item->emissions)
 		{
 			FlowEmission *emission = lfirst(cell);

@@ -29,9 +29,11 @@
 #include "engine/emission.h"
 #include "engine/hook.h"
 #include "engine/ready.h"
+#include "engine/round.h"
 #include "engine/run.h"
 #include "engine/subflow.h"
 #include "engine/undo.h"
+#include "engine/waiting.h"
 #include "error.h"
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
@@ -659,6 +661,8 @@ forget_ends(const FlowRunRow *run, const FlowStepDef *only,
 		if (forget[no] && ends.status[no] != 0)
 		{
 			forgotten[n++] = no;
+			FlowWaitingForget(run->id, &definition->steps[no - 1]);
+			FlowRoundForget(run->id, no);
 			FlowEndsTakeBack(&ends, no);
 		}
 	FlowOutcomeForget(run->id, forgotten, n);

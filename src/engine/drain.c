@@ -19,6 +19,7 @@
 #include "base/install.h"
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"
+#include "catalog/cat_waiting.h"
 #include "define/access.h"
 #include "engine/batch.h"
 #include "engine/context.h"
@@ -142,6 +143,8 @@ select_ready(int64 run_id, int limit, bool skip_time)
 	List	   *ready;
 
 	FlowIdentityRaise(&identity);
+	if (skip_time && run_id != 0)
+		FlowWaitingElapse(run_id);
 	FlowTaskWakeDue(owner, run_id, skip_time && run_id != 0);
 	ready = FlowTaskReadyOf(owner, run_id, limit);
 	FlowIdentityRestore(&identity);

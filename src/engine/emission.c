@@ -78,10 +78,19 @@ FlowEmissionMask(const FlowItem *item)
 }
 
 void
+FlowEmissionNote(FlowItem *item, FlowEventNo no)
+{
+	append(item, FlowEventName(no), (Datum) 0, true);
+}
+
+void
 FlowEmissionNoteFailure(FlowItem *item)
 {
 	if (strcmp(item->failure->sqlstate, "WF004") == 0)
-		append(item, FlowEventName(FLOW_EVENT_TIMEOUT), (Datum) 0, true);
+		FlowEmissionNote(item, FLOW_EVENT_TIMEOUT);
+	if (item->step->kind == FLOW_KIND_APPROVAL &&
+		strcmp(item->failure->sqlstate, "WF006") == 0)
+		FlowEmissionNote(item, FLOW_EVENT_REJECTED);
 }
 
 static uint64

@@ -26,6 +26,9 @@ typedef struct FlowEmission
 extern void FlowEmissionAdd(FlowItem *item, const char *event, Datum payload,
 							bool isnull);
 
+/* Notes that a step emits one of the events that every definition knows. */
+extern void FlowEmissionNote(FlowItem *item, FlowEventNo no);
+
 /* Notes what a failure for good emits beside "failed". */
 extern void FlowEmissionNoteFailure(FlowItem *item);
 

@@ -27,8 +27,10 @@
 #include "engine/context.h"
 #include "engine/execute.h"
 #include "engine/kinds/kind.h"
+#include "engine/round.h"
 #include "engine/session.h"
 #include "engine/statement.h"
+#include "engine/waiting.h"
 #include "engine/watch.h"
 #include "error.h"
 #include "guc.h"
@@ -213,8 +215,14 @@ static void
 run_kind(FlowBatch *batch, FlowItem *item)
 {
 	item->status = FLOW_STEP_COMPLETED;
-	if (meets_condition(batch, item))
+	if (FlowWaitingIs(item->step))
+		FlowWaitingBegin(item);
+	if ((item->waiting != NULL && item->waiting->begun) ||
+		FlowRoundIsLater(item) || meets_condition(batch, item))
+	{
 		FlowKindExecuteOf(item->step->kind) (batch, item);
+		FlowRoundDecide(batch, item);
+	}
 	else
 	{
 		item->status = FLOW_STEP_SKIPPED;

@@ -32,6 +32,7 @@
 #include "engine/settle.h"
 #include "engine/subflow.h"
 #include "engine/suspect.h"
+#include "engine/waiting.h"
 #include "shmem/testpoint.h"
 
 static bool is_touched(const FlowItem *item);
@@ -283,6 +284,8 @@ settle(FlowBatch *batch, FlowChanges *changes)
 			continue;
 		if (!item->run->locked)
 			FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
+		if (item->waiting != NULL)
+			FlowWaitingEnd(batch, item);
 		FlowSettleItem(item, changes);
 	}
 	learn_ends(batch);
@@ -366,7 +369,8 @@ note_done(FlowBatch *batch)
 		if (is_touched(item))
 		{
 			batch->n_settled++;
-			if (item->executed || item->failure != NULL)
+			if ((item->executed && (item->again || !FlowWaitingIsParked(item))) ||
+				item->failure != NULL)
 				batch->n_done++;
 			continue;
 		}

@@ -24,6 +24,7 @@
 #include "engine/settle.h"
 #include "engine/subflow.h"
 #include "engine/undo.h"
+#include "engine/waiting.h"
 #include "engine/wind.h"
 #include "shmem/wake.h"
 
@@ -48,6 +49,11 @@ FlowSettleItem(FlowItem *item, FlowChanges *changes)
 {
 	FlowRunRef *run = item->run;
 
+	if (item->step == NULL && FlowWaitingIsLook(&item->key))
+	{
+		FlowWaitingLook(item, changes);
+		return;
+	}
 	if (item->step == NULL)
 	{
 		start_run(item, changes);
@@ -62,6 +68,16 @@ FlowSettleItem(FlowItem *item, FlowChanges *changes)
 	{
 		FlowRowsAdd(&changes->deletes, &item->tid);
 		return;
+	}
+	if (FlowWaitingIsParked(item))
+	{
+		if (!FlowRunIsWinding(run) || item->step->needs == FLOW_NEEDS_ALWAYS)
+		{
+			FlowWaitingPark(item, changes);
+			return;
+		}
+		item->status = FLOW_STEP_CANCELLED;
+		item->reason = "the run failed";
 	}
 	if (item->failure != NULL)
 	{
@@ -340,7 +356,8 @@ settle_all(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 	{
 		FlowItem   *item = lfirst(cell);
 
-		if (item->run != run || item->status == FLOW_STEP_READY)
+		if (item->run != run || item->status == FLOW_STEP_READY ||
+			FlowWaitingIsLook(&item->key))
 			continue;
 		if (item->step != NULL)
 		{

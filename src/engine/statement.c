@@ -172,7 +172,7 @@ prepare(Program *program, Statement *statement)
 	SPIPlanPtr	plan;
 
 	memset(&options, 0, sizeof(options));
-	options.parserSetup = FlowNamesParserSetup;
+	options.parserSetup = FlowNamesSetupOf(program->source - program->step->sql);
 	options.parserSetupArg = program->step;
 	options.parseMode = parse_mode(program->source);
 	options.cursorOptions = CURSOR_OPT_PARALLEL_OK;

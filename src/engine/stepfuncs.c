@@ -16,6 +16,7 @@
 #include "catalog/cat_release.h"
 #include "engine/context.h"
 #include "engine/emission.h"
+#include "engine/round.h"
 #include "guc.h"
 
 PG_FUNCTION_INFO_V1(flow_run_id);
@@ -32,6 +33,7 @@ PG_FUNCTION_INFO_V1(flow_hook_event);
 PG_FUNCTION_INFO_V1(flow_get);
 PG_FUNCTION_INFO_V1(flow_set);
 PG_FUNCTION_INFO_V1(flow_idempotency_key);
+PG_FUNCTION_INFO_V1(flow_again);
 
 static void check_data(const char *key, Jsonb *value);
 static FlowStepDef *upstream_step(FlowItem *item, const char *name);
@@ -205,6 +207,21 @@ flow_set(PG_FUNCTION_ARGS)
 					   : PointerGetDatum(PG_GETARG_JSONB_P(1)),
 					   PG_ARGISNULL(1));
 	PG_RETURN_VOID();
+}
+
+Datum
+flow_again(PG_FUNCTION_ARGS)
+{
+	FlowItem   *item = FlowContextRequire("flow_again");
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"delay\" must not be null"),
+				 errdetail("The step runs again after that delay."),
+				 errhint("Use '0' to run it again at once.")));
+	FlowRoundAsk(item, PG_GETARG_INTERVAL_P(0));
+	PG_RETURN_NULL();
 }
 
 static void

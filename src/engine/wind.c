@@ -23,6 +23,7 @@
 #include "engine/run.h"
 #include "engine/settle.h"
 #include "engine/undo.h"
+#include "engine/waiting.h"
 #include "engine/wind.h"
 
 static void set_failing(FlowRunRef *run);
@@ -82,11 +83,12 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 		FlowItem   *item = item_of(batch, &task->key);
 		FlowItem	foreign;
 
-		if ((item == NULL && task->ended) || is_beside(run, task))
+		if ((item == NULL && (task->ended || FlowWaitingIsLook(&task->key))) ||
+			is_beside(run, task))
 			continue;
 		mine++;
 		if (item != NULL && item->status != FLOW_STEP_READY &&
-			item->status != FLOW_STEP_HELD)
+			item->status != FLOW_STEP_HELD && !FlowWaitingIsParked(item))
 			continue;			/* settled already */
 		if (task->key.step_no == FLOW_STEP_RUN && run->status != FLOW_RUN_RUNNING)
 			continue;			/* a paused run keeps it */
@@ -107,6 +109,7 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 			if (task->key.step_no != FLOW_STEP_RUN)
 				item->step = &run->definition->steps[task->key.step_no - 1];
 		}
+		item->tid = task->tid;
 		item->status = FLOW_STEP_CANCELLED;
 		item->reason = reason_of(run);
 		FlowSettleItem(item, changes);

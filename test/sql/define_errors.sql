@@ -32,7 +32,7 @@ SELECT flow_define('x', '{}', options => '{"max_run": 1}');
 SELECT flow_define('x', '{}', options => '[]');
 SELECT flow_define('x', '{}', 'text', options => '{"description": "other"}');
 SELECT flow_define('x', '{}', max_runs => 3);
-SELECT flow_define('x', ARRAY[flow_delay('d', '1 s')]);
+SELECT flow_define('x', ARRAY[flow_http('d', 's')]);
 \echo :SQLSTATE
 SELECT flow_define('x', ARRAY[flow_step('a', 'SELEC 1')]);
 SELECT flow_define('x', ARRAY[flow_step('a', E'SELECT 1;\n  SELECT 1 FORM x')]);

@@ -16,7 +16,7 @@ SELECT flow_define('sub-parent', ARRAY[
 -- started once, in the step's transaction; the output is the child's
 SELECT flow_start('sub-parent', '{"n": 1}') AS run \gset
 SELECT flow_drain(:run, max_steps => 3);
-SELECT status, regexp_replace(waiting_for, '\d+', 'N') AS waiting_for FROM flow.run WHERE id = :run;
+SELECT status, regexp_replace(waiting_for, '\d+', 'N', 'g') AS waiting_for FROM flow.run WHERE id = :run;
 SELECT flow_drain(:run);
 SELECT id - :run AS id, workflow, parent_run - :run AS parent, parent_step, status, output, steps FROM subflow_tree WHERE id >= :run ORDER BY id;
 -- a failure is the step's

@@ -1,0 +1,17 @@
+/*-------------------------------------------------------------------------
+ * decision.h
+ *	  Who approves or rejects, and when that counts.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_DECISION_H
+#define FLOW_DECISION_H
+
+#include "catalog/cat_waiting.h"
+
+/*
+ * Decides an approval that waits.  False if it was decided so before.  Needs
+ * SPI.
+ */
+extern bool FlowDecide(int64 run_id, const char *step, FlowDecisionRow *decision);
+
+#endif							/* FLOW_DECISION_H */
