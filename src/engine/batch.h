@@ -71,14 +71,12 @@ typedef struct FlowItem
 	FlowStepKey key;
 	FlowRunRef *run;
 	FlowStepDef *step;			/* NULL: the row that stands for the run */
-	bool		has_task;		/* a row of task, which this transaction has
-								 * locked */
+	bool		has_task;		/* a row of task, locked by us */
 	ItemPointerData tid;
 	int32		attempt;		/* number of this attempt, from 1 */
 	int32		attempt_base;	/* attempts before a retry by hand */
 	bool		executed;		/* its SQL has run in this transaction */
-	bool		apart;			/* under suspicion: not to be run along with
-								 * others */
+	bool		apart;			/* under suspicion: to be run alone */
 	bool		ended;			/* ... has run in an earlier one, and is
 								 * committed (isolated.c) */
 	int32		worker;			/* ... by this process */

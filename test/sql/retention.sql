@@ -237,3 +237,16 @@ DELETE FROM flow_internal.workflow_grant WHERE role_name ~ '^regress_flow_ret';
 DROP FUNCTION ret_secrets, ret_error;
 DROP OWNED BY regress_flow_ret_owner, regress_flow_ret_other, regress_flow_ret_operator, regress_flow_ret_starter;
 DROP ROLE regress_flow_ret_nobody, regress_flow_ret_starter, regress_flow_ret_operator, regress_flow_ret_member, regress_flow_ret_owner, regress_flow_ret_other;
+
+-- Signals and decisions go with the run that took them
+SELECT flow_define('ret-waits', ARRAY[flow_wait('w'), flow_approval('a')]);
+SELECT flow_start('ret-waits', key => 'ret-k') AS run \gset
+SELECT flow_signal(:run, 'w', '{"secret": 1}', 'once'), flow_signal_key('ret-waits', 'ret-k', 'other', '2') \g /dev/null
+SELECT flow_drain(:run) > 0 AS drained, flow_approve(:run, 'a', 'secret') AS approved;
+SELECT flow_drain(:run) > 0 AS drained;
+SELECT flow_delete_data(:run, key => true);
+SELECT name, payload, key, taken_at IS NOT NULL AS taken FROM flow_internal.signal WHERE workflow_id = (SELECT workflow_id FROM flow_internal.run WHERE id = :run) ORDER BY id;
+SELECT comment, approver, approved FROM flow_internal.decision WHERE run_id = :run;
+SELECT flow_prune('0', 'ret-waits');
+SELECT (SELECT count(*) FROM flow_internal.signal WHERE run_id = :run OR taken_by_run = :run) AS signals,
+	(SELECT count(*) FROM flow_internal.decision WHERE run_id = :run) AS decisions, (SELECT count(*) FROM flow_internal.waiting WHERE run_id = :run) AS waits;
