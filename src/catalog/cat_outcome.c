@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/held.h"
 #include "base/insert.h"
 #include "base/spi.h"
 #include "catalog/cat_outcome.h"
@@ -201,6 +202,16 @@ FlowOutcomeEmits(int64 run_id, int32 step_no, Datum *value)
 	bool		isnull;
 
 	return read_value(&emits, run_id, step_no, value, &isnull) && !isnull;
+}
+
+bool
+FlowOutcomeIsThere(int64 run_id, int32 step_no)
+{
+	Datum		key[3] = {Int64GetDatum(run_id), Int32GetDatum(step_no), Int32GetDatum(0)};
+	FlowHeldRow row;
+
+	return FlowHeldRowLock(&outcomes, key, lengthof(key), LockWaitSkip,
+						   &row) != FLOW_HOLD_GONE;
 }
 
 bool

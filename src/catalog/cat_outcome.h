@@ -60,6 +60,12 @@ extern bool FlowOutcomeOutput(int64 run_id, int32 step_no, Datum *output,
 							  bool *isnull);
 
 /*
+ * True if the step has an end now, whatever the transaction's snapshot sees.
+ * For transactions at other isolation levels; may lock the row.
+ */
+extern bool FlowOutcomeIsThere(int64 run_id, int32 step_no);
+
+/*
  * The events that an ended step has emitted, or its error.  False if there are
  * none, or it has not ended.
  */

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -36,7 +37,8 @@ static void follow(FlowBatch *batch, FlowRunRef *run, const int *from, int n,
 static void skip(FlowRunRef *run, const FlowStepDef *step, FlowChanges *changes);
 static int	overtake(FlowRunRef *run, const FlowStepDef *step, int *ended,
 					 FlowChanges *changes);
-static bool take_away(FlowRunRef *run, int step_no, FlowChanges *changes);
+static bool has_run(const FlowRunRef *run, int step_no);
+static void take_away(FlowRunRef *run, int step_no, FlowChanges *changes);
 static void pause_run(FlowRunRef *run, FlowChanges *changes);
 
 void
@@ -394,9 +396,9 @@ overtake(FlowRunRef *run, const FlowStepDef *step, int *ended,
 		int			no = step->deps[i];
 		FlowOutcomeRow row;
 
-		if (run->ends.status[no] != 0)
+		if (run->ends.status[no] != 0 || has_run(run, no))
 			continue;
-		(void) take_away(run, no, changes);
+		take_away(run, no, changes);
 		FlowSettleInitEnd(&row, run, no, FLOW_STEP_CANCELLED);
 		row.reason = psprintf("step \"%s\" did not wait for it", step->name);
 		FlowRowsAdd(&changes->outcomes, &row);
@@ -406,8 +408,26 @@ overtake(FlowRunRef *run, const FlowStepDef *step, int *ended,
 	return n;
 }
 
-/* Deletes the task of a step, unless somebody has locked it. */
+/* It has run in a transaction of its own, and is only not settled yet. */
 static bool
+has_run(const FlowRunRef *run, int step_no)
+{
+	ListCell   *cell;
+
+	if (run->definition->steps[step_no - 1].isolation == XACT_READ_COMMITTED)
+		return false;
+	foreach(cell, FlowTaskListOf(run->id))
+	{
+		const FlowTaskRow *task = lfirst(cell);
+
+		if (task->key.step_no == step_no && task->ended)
+			return true;
+	}
+	return false;
+}
+
+/* Deletes the task of a step, unless somebody has locked it. */
+static void
 take_away(FlowRunRef *run, int step_no, FlowChanges *changes)
 {
 	ListCell   *cell;
@@ -421,9 +441,8 @@ take_away(FlowRunRef *run, int step_no, FlowChanges *changes)
 		FlowRowsAdd(&changes->deletes, &task->tid);
 		if (run->items[step_no] != NULL)
 			run->items[step_no]->overtaken = true;
-		return true;
+		return;
 	}
-	return false;
 }
 
 void
