@@ -57,6 +57,14 @@ static FlowStatement error = {
 	.argtypes = {INT8OID, INT4OID}
 };
 
+static FlowStatement tried = {
+	.sql = "SELECT run_id, step_no, pg_catalog.max(attempt) FROM flow_internal.attempt"
+	" WHERE run_id = ANY ($1) AND item_no = 0 GROUP BY run_id, step_no",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID}
+};
+
 static FlowStatement copy = {
 	.sql = "INSERT INTO flow_internal.outcome (run_id, step_no, item_no, status, attempt,"
 	" started_at, finished_at, worker, output, error, reason, handled, emits)"
@@ -176,6 +184,31 @@ FlowOutcomeListOf(const int64 *run_ids, int n)
 	return result;
 }
 
+List *
+FlowAttemptListOf(const int64 *run_ids, int n)
+{
+	Datum	   *ids = palloc(sizeof(Datum) * Max(n, 1));
+	List	   *result = NIL;
+	Datum		args[1];
+
+	for (int i = 0; i < n; i++)
+		ids[i] = Int64GetDatum(run_ids[i]);
+	args[0] = FlowArray(INT8OID, ids, NULL, n);
+	FlowStatementExecute(&tried, args, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		FlowAttemptRow *row = palloc0(sizeof(FlowAttemptRow));
+
+		row->key.run_id = FlowRowInt64(tuple, 1);
+		row->key.step_no = FlowRowInt32(tuple, 2);
+		row->attempt = FlowRowInt32(tuple, 3);
+		result = lappend(result, row);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return result;
+}
+
 bool
 FlowOutcomeOutput(int64 run_id, int32 step_no, Datum *value, bool *isnull)
 {
@@ -197,14 +230,6 @@ read_value(FlowStatement *statement, int64 run_id, int32 step_no,
 }
 
 bool
-FlowOutcomeEmits(int64 run_id, int32 step_no, Datum *value)
-{
-	bool		isnull;
-
-	return read_value(&emits, run_id, step_no, value, &isnull) && !isnull;
-}
-
-bool
 FlowOutcomeIsThere(int64 run_id, int32 step_no)
 {
 	Datum		key[3] = {Int64GetDatum(run_id), Int32GetDatum(step_no), Int32GetDatum(0)};
@@ -212,6 +237,14 @@ FlowOutcomeIsThere(int64 run_id, int32 step_no)
 
 	return FlowHeldRowLock(&outcomes, key, lengthof(key), LockWaitSkip,
 						   &row) != FLOW_HOLD_GONE;
+}
+
+bool
+FlowOutcomeEmits(int64 run_id, int32 step_no, Datum *value)
+{
+	bool		isnull;
+
+	return read_value(&emits, run_id, step_no, value, &isnull) && !isnull;
 }
 
 bool

@@ -52,6 +52,9 @@ extern void FlowAttemptInsert(const FlowAttemptRow *rows, int n);
 /* Ended steps of runs: key, status, attempt, emits; list of FlowOutcomeRow *. */
 extern List *FlowOutcomeListOf(const int64 *run_ids, int n);
 
+/* Last failed attempts by step: key and attempt; list of FlowAttemptRow *. */
+extern List *FlowAttemptListOf(const int64 *run_ids, int n);
+
 /*
  * The output of an ended step, with the snapshot that is active.  False if it
  * has not ended; *isnull if it has no output.

@@ -523,6 +523,12 @@ forget_ends(const FlowRunRow *run, const FlowStepDef *only,
 		FlowEndsNote(&ends, step->no, row->status,
 					 FlowEmissionStoredMask(definition, row));
 	}
+	foreach(cell, FlowAttemptListOf(&run->id, 1))
+	{
+		FlowAttemptRow *row = lfirst(cell);
+
+		attempts[row->key.step_no] = Max(attempts[row->key.step_no], row->attempt);
+	}
 	FlowReadyComputeRetry(definition, &ends, forget);
 	if (only != NULL)
 		require_retriable(run, only, &ends, forget);

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "engine/claim.h"
 #include "engine/control.h"
 #include "engine/emission.h"
 #include "engine/finish.h"
@@ -450,7 +451,8 @@ FlowSettleReady(FlowRunRef *run, FlowStepDef *step, FlowChanges *changes)
 {
 	FlowTaskNew row;
 	FlowReady	ready;
-	bool		once = step->needs == FLOW_NEEDS_ALL || step->needs == FLOW_NEEDS_SOME;
+	bool		once = !FlowRunMayOvertake(run) && !run->settling &&
+	(step->needs == FLOW_NEEDS_ALL || step->needs == FLOW_NEEDS_SOME);
 
 	if (run->items[step->no] != NULL && run->items[step->no]->has_task)
 		return;					/* claimed by this batch, and not run */
@@ -462,8 +464,10 @@ FlowSettleReady(FlowRunRef *run, FlowStepDef *step, FlowChanges *changes)
 	row.definition_id = run->definition->id;
 	row.priority = FlowPlanPriority(step, run->priority);
 	row.status = FLOW_STEP_READY;
+	row.attempt = FlowRunTried(run, step);
+	row.attempt_base = row.attempt;
 	row.due_at = DT_NOBEGIN;
-	FlowRowsAdd(once && !run->settling ? &changes->inserts : &changes->missing, &row);
+	FlowRowsAdd(once ? &changes->inserts : &changes->missing, &row);
 
 	if (run->status == FLOW_RUN_PENDING || run->status == FLOW_RUN_PAUSED ||
 		run->status == FLOW_RUN_HELD)
