@@ -378,7 +378,7 @@ cancel_run(FlowRunRow *run, const char *reason)
 		rest[no].reason = "the run was cancelled";
 	}
 	foreach(cell, FlowOutcomeListOf(&run->id, 1))
-		rest[((FlowOutcomeRow *) lfirst(cell))->key.step_no].key.run_id = 0;
+		memset(&rest[((FlowOutcomeRow *) lfirst(cell))->key.step_no], 0, sizeof(FlowOutcomeRow));
 	at_once = !spare_last_steps(run, rest);
 	cancel_tasks(run, &changes, rest);
 	for (int no = 1; no <= definition->n_steps; no++)
@@ -436,6 +436,8 @@ cancel_tasks(const FlowRunRow *run, FlowChanges *changes, FlowOutcomeRow *rest)
 		if (task->ended || always_runs(run, task->key.step_no))
 			continue;
 		FlowRowsAdd(&changes->deletes, &task->tid);
+		if (rest[task->key.step_no].status == 0)
+			continue;			/* it was overtaken, and has its end */
 		rest[task->key.step_no].key.run_id = run->id;
 		rest[task->key.step_no].attempt = task->attempt;
 	}

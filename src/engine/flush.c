@@ -195,7 +195,8 @@ look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 
 	run->locked = true;
 	run->tid = row->tid;
-	if (has_turned(run->status, row->status) || (row->early && !run->early))
+	if (has_turned(run->status, row->status) || (row->early && !run->early) ||
+		(run->failing && row->epoch != run->epoch))
 		FlowBatchAbandon(batch, FLOW_VERDICT_AGAIN);
 	if ((over || row->epoch != run->epoch) && has_executed(batch, run))
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
@@ -203,6 +204,8 @@ look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 	run->failing = row->failing;
 	run->epoch = row->epoch;
 	run->notify = row->notify;
+	if (FlowRunIsWinding(run))
+		run->whole = false;		/* whoever cancelled it has ended steps */
 	if (!cancelled)
 		return;
 	foreach(cell, batch->items)

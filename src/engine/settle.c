@@ -308,8 +308,8 @@ settle_all(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 	{
 		FlowItem   *item = lfirst(cell);
 
-		if (item->run != run || item->status == FLOW_STEP_READY)
-			continue;
+		if (item->run != run || item->status == FLOW_STEP_READY || item->overtaken)
+			continue;			/* what follows was decided with its end */
 		if (item->step != NULL)
 		{
 			if (run->ends.status[item->key.step_no] != 0)
