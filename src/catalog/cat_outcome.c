@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/held.h"
 #include "base/insert.h"
 #include "base/spi.h"
 #include "catalog/cat_outcome.h"
@@ -54,6 +55,14 @@ static FlowStatement error = {
 	.expect = SPI_OK_SELECT,
 	.nargs = 2,
 	.argtypes = {INT8OID, INT4OID}
+};
+
+static FlowStatement tried = {
+	.sql = "SELECT run_id, step_no, pg_catalog.max(attempt) FROM flow_internal.attempt"
+	" WHERE run_id = ANY ($1) AND item_no = 0 GROUP BY run_id, step_no",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID}
 };
 
 static FlowStatement copy = {
@@ -191,6 +200,31 @@ FlowOutcomeListOf(const int64 *run_ids, int n)
 	return result;
 }
 
+List *
+FlowAttemptListOf(const int64 *run_ids, int n)
+{
+	Datum	   *ids = palloc(sizeof(Datum) * Max(n, 1));
+	List	   *result = NIL;
+	Datum		args[1];
+
+	for (int i = 0; i < n; i++)
+		ids[i] = Int64GetDatum(run_ids[i]);
+	args[0] = FlowArray(INT8OID, ids, NULL, n);
+	FlowStatementExecute(&tried, args, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		FlowAttemptRow *row = palloc0(sizeof(FlowAttemptRow));
+
+		row->key.run_id = FlowRowInt64(tuple, 1);
+		row->key.step_no = FlowRowInt32(tuple, 2);
+		row->attempt = FlowRowInt32(tuple, 3);
+		result = lappend(result, row);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return result;
+}
+
 bool
 FlowOutcomeOutput(int64 run_id, int32 step_no, Datum *value, bool *isnull)
 {
@@ -209,6 +243,16 @@ read_value(FlowStatement *statement, int64 run_id, int32 step_no,
 		*value = FlowRowDatum(SPI_tuptable->vals[0], 1, isnull);
 	SPI_freetuptable(SPI_tuptable);
 	return found;
+}
+
+bool
+FlowOutcomeIsThere(int64 run_id, int32 step_no)
+{
+	Datum		key[3] = {Int64GetDatum(run_id), Int32GetDatum(step_no), Int32GetDatum(0)};
+	FlowHeldRow row;
+
+	return FlowHeldRowLock(&outcomes, key, lengthof(key), LockWaitSkip,
+						   &row) != FLOW_HOLD_GONE;
 }
 
 bool

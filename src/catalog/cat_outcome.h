@@ -52,12 +52,21 @@ extern void FlowAttemptInsert(const FlowAttemptRow *rows, int n);
 /* Ended steps of runs: key, status, attempt, emits; list of FlowOutcomeRow *. */
 extern List *FlowOutcomeListOf(const int64 *run_ids, int n);
 
+/* Last failed attempts by step: key and attempt; list of FlowAttemptRow *. */
+extern List *FlowAttemptListOf(const int64 *run_ids, int n);
+
 /*
  * The output of an ended step, with the snapshot that is active.  False if it
  * has not ended; *isnull if it has no output.
  */
 extern bool FlowOutcomeOutput(int64 run_id, int32 step_no, Datum *output,
 							  bool *isnull);
+
+/*
+ * True if the step has an end now, whatever the transaction's snapshot sees.
+ * For transactions at other isolation levels; may lock the row.
+ */
+extern bool FlowOutcomeIsThere(int64 run_id, int32 step_no);
 
 /*
  * The events that an ended step has emitted, or its error.  False if there are

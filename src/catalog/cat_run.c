@@ -195,7 +195,7 @@ static FlowStatement result_of = {
 
 static FlowStatement set_retried = {
 	.sql = "UPDATE flow_internal.run SET status = 'running', status_reason = NULL,"
-	" error = NULL, output = NULL, failing = false,"
+	" error = NULL, output = NULL, failing = false, early = true,"
 	" started_at = COALESCE(started_at, pg_catalog.clock_timestamp()),"
 	" finished_at = NULL WHERE id = $1",
 	.expect = SPI_OK_UPDATE,

@@ -18,6 +18,7 @@
 
 #include "base/spi.h"
 #include "catalog/cat_sweep.h"
+#include "catalog/catalog.h"
 
 static void read_key(HeapTuple row, FlowStepKey *key);
 static void read_ready(HeapTuple row, FlowReady *ready);
@@ -55,8 +56,9 @@ static FlowStatement read_ready_tasks = {
 	" AND t.status = 'ready' AND t.priority = $4"
 	" AND (t.run_id, t.step_no, t.item_no) >= ($5, $6, $7)"
 	" AND t.ready_at < $8"
-	" AND (SELECT r.status <> 'held' AND (r.status <> 'paused' OR t.asked IS NOT NULL OR t.step_no = 0 AND t.item_no BETWEEN 1 AND 15)"
-	"  FROM flow_internal.run r WHERE r.id = t.run_id)"
+	" AND CASE (SELECT r.status FROM flow_internal.run r WHERE r.id = t.run_id)"
+	"  WHEN 'held' THEN false WHEN 'paused' THEN " FLOW_TASK_IS_TIMER
+	" OR t.asked IS NOT NULL ELSE true END"
 	" ORDER BY t.run_id, t.step_no, t.item_no LIMIT $9",
 	.expect = SPI_OK_SELECT,
 	.nargs = 9,

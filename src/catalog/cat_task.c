@@ -17,6 +17,7 @@
 #include "base/install.h"
 #include "base/spi.h"
 #include "catalog/cat_task.h"
+#include "catalog/catalog.h"
 
 /* Columns of flow_internal.task */
 #define TASK_COLUMNS	19
@@ -77,11 +78,15 @@ static FlowStatement peek = {
 	.argtypes = {INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT8OID, OIDOID}
 };
 
+/* The timer of a paused run resumes it. */
+#define MAY_RUN \
+	" AND r.status <> 'held' AND (r.status <> 'paused' OR t.asked IS NOT NULL OR " FLOW_TASK_IS_TIMER ")"
+
 static FlowStatement ready_of_owner = {
 	.sql = "SELECT " READY_COLUMNS " FROM flow_internal.task t"
 	" JOIN flow_internal.run r ON r.id = t.run_id"
 	" WHERE t.status = 'ready' AND t.home = $1 AND t.owner = $2"
-	" AND (r.status <> 'paused' OR t.asked IS NOT NULL OR t.step_no = 0 AND t.item_no BETWEEN 1 AND 15) AND r.status <> 'held'"
+	MAY_RUN
 	" ORDER BY t.workflow_id, t.priority DESC, t.run_id, t.step_no, t.item_no LIMIT $3",
 	.expect = SPI_OK_SELECT,
 	.nargs = 3,
@@ -95,7 +100,7 @@ static FlowStatement ready_of_run = {
 	"WITH RECURSIVE tree (id) AS (SELECT $4 UNION ALL"
 	" SELECT c.id FROM flow_internal.run c JOIN tree ON c.parent_run = tree.id)"
 	" SELECT id FROM tree)"
-	" AND (r.status <> 'paused' OR t.asked IS NOT NULL OR t.step_no = 0 AND t.item_no BETWEEN 1 AND 15) AND r.status <> 'held'"
+	MAY_RUN
 	" ORDER BY t.priority DESC, t.step_no, t.item_no LIMIT $3",
 	.expect = SPI_OK_SELECT,
 	.nargs = 4,
@@ -112,7 +117,7 @@ static FlowStatement wake_due = {
 	"WITH RECURSIVE tree (id) AS (SELECT $3 UNION ALL"
 	" SELECT c.id FROM flow_internal.run c JOIN tree ON c.parent_run = tree.id)"
 	" SELECT id FROM tree))"
-	" AND (t.due_at <= pg_catalog.clock_timestamp() OR $4)"
+	" AND (t.due_at <= pg_catalog.clock_timestamp() OR ($4 AND NOT (" FLOW_TASK_IS_TIMER ")))"
 	" FOR NO KEY UPDATE SKIP LOCKED)",
 	.expect = SPI_OK_UPDATE,
 	.nargs = 4,

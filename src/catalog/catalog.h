@@ -22,6 +22,9 @@
 #ifndef FLOW_CATALOG_H
 #define FLOW_CATALOG_H
 
+/* The row of task that resumes a paused run: FLOW_STEP_RUN, FLOW_ITEM_RESUME */
+#define FLOW_TASK_IS_TIMER	"t.step_no = 0 AND t.item_no IN (1, 4, 5)"
+
 /* Milliseconds a flush waits for a run that somebody else holds */
 #define FLOW_RUN_LOCK_WAIT	10
 

@@ -421,6 +421,9 @@ FlowSpecToDocument(const FlowSpec *spec)
 	for (int i = 0; i < spec->n_steps; i++)
 		push_step(&state, spec->steps[i].values);
 	pushJsonbValue(&state, WJB_END_ARRAY, NULL);
+	if (spec->values[FLOW_ARG_RESUME_AFTER].isset)
+		FlowValuePush(&state, &FlowArgumentFields[FLOW_ARG_RESUME_AFTER],
+					  &spec->values[FLOW_ARG_RESUME_AFTER]);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 

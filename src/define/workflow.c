@@ -49,6 +49,8 @@ static void push_member(JsonbParseState **state, const char *key,
 						const char *value);
 static void push_interval(JsonbParseState **state, FlowArgument argument,
 						  const FlowValue *value);
+static void push_stored(JsonbParseState **state,
+						const FlowStoredDefinition *stored, const char *key);
 static void settle_runs(const FlowWorkflow *workflow, int32 definition_id,
 						void (*cancel) (int64 run_id));
 static void drop_version(FlowWorkflow *workflow, int32 definition_id);
@@ -268,9 +270,6 @@ compose_document(const FlowWorkflow *workflow,
 				 const FlowStoredDefinition *stored)
 {
 	JsonbParseState *state = NULL;
-	JsonbValue	buffer;
-	JsonbValue *steps = getKeyJsonValueFromContainer(&stored->document->root,
-													 "steps", 5, &buffer);
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_member(&state, "name", workflow->name);
@@ -281,9 +280,24 @@ compose_document(const FlowWorkflow *workflow,
 	push_interval(&state, FLOW_ARG_KEEP, &workflow->keep);
 	push_interval(&state, FLOW_ARG_KEEP_DATA, &workflow->keep_data);
 	push_member(&state, "search_path", stored->search_path);
-	FlowJsonPushKey(&state, "steps");
-	pushJsonbValue(&state, WJB_VALUE, steps);
+	push_stored(&state, stored, "resume_after");
+	push_stored(&state, stored, "steps");
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* What is part of the version, if it is given. */
+static void
+push_stored(JsonbParseState **state, const FlowStoredDefinition *stored,
+			const char *key)
+{
+	JsonbValue	buffer;
+	JsonbValue *value = getKeyJsonValueFromContainer(&stored->document->root,
+													 key, strlen(key), &buffer);
+
+	if (value == NULL)
+		return;
+	FlowJsonPushKey(state, key);
+	pushJsonbValue(state, WJB_VALUE, value);
 }
 
 static void

@@ -58,6 +58,8 @@ static void note_ended(FlowBatch *batch, FlowItem *item);
 static void offer_dependents(FlowBatch *batch, FlowItem *item);
 static void learn_for(FlowBatch *batch, const FlowItem *item);
 static List *decide_dependents(FlowBatch *batch, const FlowItem *item);
+static bool is_offered(const FlowBatch *batch, const FlowRunRef *run,
+					   const FlowStepDef *step);
 static bool may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step,
 					   bool hides);
 static bool is_excluded(const FlowPlan *plan, int64 run_id, int step_no);
@@ -343,11 +345,28 @@ decide_dependents(FlowBatch *batch, const FlowItem *item)
 
 		if (run->ends.status[step->no] == FLOW_STEP_SKIPPED)
 			FlowClaimSkip(batch, run, step);
-		else if (run->items[step->no] == NULL)
+		else if (run->items[step->no] == NULL && !is_offered(batch, run, step))
 			ready = lappend(ready, step);
 	}
 	pfree(decided);
 	return ready;
+}
+
+/* A join that does not wait for all may have been made ready before. */
+static bool
+is_offered(const FlowBatch *batch, const FlowRunRef *run,
+		   const FlowStepDef *step)
+{
+	ListCell   *cell;
+
+	foreach(cell, batch->inlined)
+	{
+		const FlowItem *item = lfirst(cell);
+
+		if (item->run == run && item->step == step)
+			return true;
+	}
+	return false;
 }
 
 static bool
@@ -355,7 +374,7 @@ may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step, bool hides)
 {
 	FlowAverage average;
 
-	if (!step->batch || FlowWaitingIs(step) ||
+	if (!step->batch || FlowWaitingIs(step) || step->kind == FLOW_KIND_SUBFLOW ||
 		step->sql[FLOW_SQL_AGAIN].text !=NULL || is_excluded(batch->plan, run->id, step->no) ||
 		FlowSuspectIs(batch, run->id, step))
 		return false;

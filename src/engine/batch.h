@@ -35,7 +35,8 @@ typedef struct FlowRunRef
 	int32		epoch;			/* at the claim */
 	FlowRunStatus status;		/* at the claim; in the flush: as locked */
 	bool		failing;		/* a step has failed for good */
-	bool		early;			/* steps may have ended before their turn */
+	bool		early;			/* steps may have ended before their turn, or
+								 * it has been retried */
 	FlowDefinition *definition;
 	int32		workflow_id;
 	Oid			owner;
@@ -49,6 +50,8 @@ typedef struct FlowRunRef
 	bool		ended_known;	/* the table had no end of a step that is not
 								 * in "ends" */
 	FlowEnds	ends;			/* of its steps, as this batch sees them */
+	int		   *tried;			/* by step number: attempts so far, of an
+								 * early run; NULL: not read */
 	struct FlowItem **items;	/* by step number: those of this batch */
 	Datum	   *outputs;		/* by step number: outputs read so far */
 	uint8	   *outputs_state;	/* 0 not read, 1 value, 2 null */

@@ -34,6 +34,7 @@ static void note_unclaimed(FlowBatch *batch, Oid owner, const FlowTaskRow *rows,
 						   int n);
 static void forget_ends(FlowBatch *batch, FlowRunRef *run);
 static void note_ends(FlowBatch *batch, List *outcomes);
+static void note_tried(FlowBatch *batch, const int64 *ids, int n);
 
 void
 FlowClaimKeys(FlowBatch *batch)
@@ -129,7 +130,8 @@ FlowClaimInline(FlowRunRef *run, FlowStepDef *step)
 	item->key.step_no = step->no;
 	item->run = run;
 	item->step = step;
-	item->attempt = 1;
+	item->attempt_base = FlowRunTried(run, step);
+	item->attempt = item->attempt_base + 1;
 	item->status = FLOW_STEP_READY;
 	return item;
 }
@@ -140,7 +142,6 @@ FlowClaimSkip(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step)
 	FlowItem   *item = FlowClaimInline(run, step);
 	MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(run));
 
-	item->attempt = 1;
 	item->status = FLOW_STEP_SKIPPED;
 	item->reason = FlowReadyReason(step, &run->ends);
 	batch->items = lappend(batch->items, item);
@@ -307,7 +308,42 @@ FlowClaimLearnEnds(FlowBatch *batch, FlowRunRef *only)
 		return;
 	FlowIdentityRaise(&identity);
 	note_ends(batch, FlowOutcomeListOf(ids, n));
+	note_tried(batch, ids, n);
 	FlowIdentityRestore(&identity);
+}
+
+/* A step that is run again after a retry by hand goes on counting. */
+static void
+note_tried(FlowBatch *batch, const int64 *ids, int n)
+{
+	int64	   *early = palloc(sizeof(int64) * n);
+	int			n_early = 0;
+	ListCell   *cell;
+
+	for (int i = 0; i < n; i++)
+	{
+		FlowRunRef *run = FlowBatchFindRun(batch, ids[i]);
+
+		if (!run->early || run->tried != NULL)
+			continue;
+		run->tried = MemoryContextAllocZero(GetMemoryChunkContext(run),
+											sizeof(int) * (run->definition->n_steps + 1));
+		early[n_early++] = ids[i];
+	}
+	if (n_early == 0)
+		return;
+	foreach(cell, FlowAttemptListOf(early, n_early))
+	{
+		const FlowAttemptRow *row = lfirst(cell);
+
+		FlowBatchFindRun(batch, row->key.run_id)->tried[row->key.step_no] = row->attempt;
+	}
+}
+
+int
+FlowRunTried(const FlowRunRef *run, const FlowStepDef *step)
+{
+	return run->tried == NULL ? 0 : run->tried[step->no];
 }
 
 /* What the items of this batch have come to stays known. */

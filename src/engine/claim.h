@@ -27,4 +27,10 @@ extern FlowItem *FlowClaimInline(FlowRunRef *run, FlowStepDef *step);
 /* The same for one that is skipped, among the items of the batch. */
 extern void FlowClaimSkip(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step);
 
+/*
+ * Failed attempts of a step before a retry by hand of its run; known of a run
+ * whose ends have been read.
+ */
+extern int	FlowRunTried(const FlowRunRef *run, const FlowStepDef *step);
+
 #endif							/* FLOW_CLAIM_H */

@@ -507,7 +507,7 @@ spare_ended(const FlowRunRow *run, FlowOutcomeRow *rest)
 	{
 		FlowOutcomeRow *row = lfirst(cell);
 
-		rest[row->key.step_no].key.run_id = 0;
+		memset(&rest[row->key.step_no], 0, sizeof(FlowOutcomeRow));
 		undo = undo || FlowUndoIsDue(&definition->steps[row->key.step_no - 1],
 									 row->status);
 	}
@@ -562,6 +562,8 @@ cancel_tasks(const FlowRunRow *run, FlowChanges *changes, FlowOutcomeRow *rest)
 		if (task->ended || stays(run, task->key.step_no))
 			continue;
 		FlowRowsAdd(&changes->deletes, &task->tid);
+		if (rest[task->key.step_no].status == 0)
+			continue;			/* it was overtaken, and has its end */
 		rest[task->key.step_no].key.run_id = run->id;
 		rest[task->key.step_no].attempt = task->attempt;
 	}
@@ -653,6 +655,12 @@ forget_ends(const FlowRunRow *run, const FlowStepDef *only,
 		attempts[step->no] = row->attempt;
 		FlowEndsNote(&ends, step->no, row->status,
 					 FlowEmissionStoredMask(definition, row));
+	}
+	foreach(cell, FlowAttemptListOf(&run->id, 1))
+	{
+		FlowAttemptRow *row = lfirst(cell);
+
+		attempts[row->key.step_no] = Max(attempts[row->key.step_no], row->attempt);
 	}
 	FlowReadyComputeRetry(definition, &ends, forget);
 	if (only != NULL)

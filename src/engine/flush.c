@@ -196,7 +196,8 @@ look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 
 	run->locked = true;
 	run->tid = row->tid;
-	if (has_turned(run->status, row->status) || (row->early && !run->early))
+	if (has_turned(run->status, row->status) || (row->early && !run->early) ||
+		(run->failing && row->epoch != run->epoch))
 		FlowBatchAbandon(batch, FLOW_VERDICT_AGAIN);
 	if (row->epoch != run->epoch && has_executed(batch, run, false))
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
@@ -206,6 +207,8 @@ look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 	run->parent_run = row->parent_run;
 	run->parent_step = row->parent_step;
 	run->notify = row->notify;
+	if (FlowRunIsWinding(run))
+		run->whole = false;		/* whoever cancelled it has ended steps */
 	if (!FlowRunStatusIsFinal(run->status) &&
 		run->status != FLOW_RUN_COMPENSATING)
 		return;

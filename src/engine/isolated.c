@@ -34,6 +34,7 @@
 #include "utils/numeric.h"
 
 #include "base/json.h"
+#include "catalog/cat_outcome.h"
 #include "catalog/cat_run.h"
 #include "catalog/catalog.h"
 #include "engine/context.h"
@@ -152,8 +153,9 @@ put_aside(FlowBatch *batch, const FlowItem *item)
 }
 
 /*
- * Held until the commit, so that a cancel comes either before and is seen here,
- * or after and finds a step that has ended.
+ * Held until the commit, so that a cancel, or a step that overtakes this one,
+ * comes either before and is seen here, or after and finds a step that has
+ * ended.
  */
 static void
 hold_run(FlowBatch *batch, FlowRunRef *run)
@@ -177,6 +179,8 @@ hold_run(FlowBatch *batch, FlowRunRef *run)
 	if (FlowRunHold(run->id, &status, &epoch) != FLOW_HOLD_TAKEN ||
 		(FlowRunStatusIsFinal(status) && !is_hook) || epoch != run->epoch)
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
+	if (FlowOutcomeIsThere(run->id, batch->isolated->key.step_no))
+		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);	/* it was overtaken */
 	AtEOXact_GUC(false, nest);
 	batch->verdict = FLOW_VERDICT_ERROR;
 	batch->blocked = NIL;

@@ -34,7 +34,6 @@ static FlowReadiness readiness_of(const FlowDefinition *definition,
 static bool stops_others(const FlowStepDef *step, FlowStepStatus status,
 						 uint64 events);
 static bool closes(const FlowStepDef *step, const FlowEnds *ends);
-static bool was_overtaken(const FlowStepDef *step, const FlowEnds *ends);
 static void push_dependents(const FlowStepDef *step, bool *marked, int *stack,
 							int *depth);
 
@@ -324,7 +323,7 @@ FlowReadyComputeRetry(const FlowDefinition *definition, const FlowEnds *ends,
 		if (step->part != FLOW_PART_COURSE)
 			continue;
 		forget[no] = (ends->status[no] == FLOW_STEP_CANCELLED &&
-					  !was_overtaken(step, ends)) ||
+					  !FlowReadyWasOvertaken(step, ends)) ||
 			step->needs == FLOW_NEEDS_ALWAYS ||
 			FlowReadyFailsRun(step, ends->status[no], ends->events[no]);
 		if (forget[no])
@@ -342,16 +341,22 @@ FlowReadyComputeRetry(const FlowDefinition *definition, const FlowEnds *ends,
 	pfree(stack);
 }
 
-/* Cancelled because another step was first, and not because the run ended. */
-static bool
-was_overtaken(const FlowStepDef *step, const FlowEnds *ends)
+/*
+ * The step that was first has run, or has found that its condition is not true;
+ * one that could not run any more has overtaken nobody.
+ */
+bool
+FlowReadyWasOvertaken(const FlowStepDef *step, const FlowEnds *ends)
 {
 	for (int i = 0; i < step->n_dependents; i++)
 	{
-		int			next = step->dependents[i];
+		const FlowStepDef *next = &step->definition->steps[step->dependents[i] - 1];
+		FlowStepStatus status = ends->status[next->no];
 
-		if (step->definition->steps[next - 1].needs == FLOW_NEEDS_FIRST &&
-			ends->status[next] == FLOW_STEP_COMPLETED)
+		if (next->needs == FLOW_NEEDS_FIRST && status != 0 &&
+			status != FLOW_STEP_CANCELLED &&
+			!FlowReadyFailsRun(next, status, ends->events[next->no]) &&
+			FlowReadyCompute(next, ends) == FLOW_READY_RUN)
 			return true;
 	}
 	return false;

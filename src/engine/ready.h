@@ -78,6 +78,13 @@ extern void FlowReadyComputeFate(const FlowDefinition *definition,
 								 const FlowEnds *ends, uint8 *fate, int *cause);
 
 /*
+ * True if the step, which is cancelled, is so because another one was first,
+ * and not because the run ended.
+ */
+extern bool FlowReadyWasOvertaken(const FlowStepDef *step,
+								  const FlowEnds *ends);
+
+/*
  * Which ends flow_retry undoes: those of steps that failed for good or were
  * cancelled, of those that were skipped because of them, and of steps that
  * always run.  forget[step] is set.

@@ -25,6 +25,7 @@
 
 static void require_finished(const FlowRunRow *run);
 static int *steps_to_keep(const FlowRunRow *run, const char *from_step, int *n);
+static void drop(int no, bool *kept, int *again, int *n_again);
 static void read_ends(const FlowRunRow *run, const FlowDefinition *definition,
 					  FlowEnds *ends);
 static bool keeps(const FlowStepDef *step, const FlowStepDef *from,
@@ -96,19 +97,24 @@ steps_to_keep(const FlowRunRow *run, const char *from_step, int *n)
 		const FlowStepDef *step = &definition->steps[again[--n_again] - 1];
 
 		for (int i = 0; i < step->n_dependents; i++)
-		{
-			int			no = step->dependents[i];
-
-			if (kept[no])
-				again[n_again++] = no;
-			kept[no] = false;
-		}
+			drop(step->dependents[i], kept, again, &n_again);
+		for (int i = 0; i < step->n_deps; i++)	/* what it did not wait for */
+			if (ends.status[step->deps[i]] == FLOW_STEP_CANCELLED)
+				drop(step->deps[i], kept, again, &n_again);
 	}
 	*n = 0;
 	for (int no = 1; no <= definition->n_steps; no++)
 		if (kept[no])
 			keep[(*n)++] = no;
 	return keep;
+}
+
+static void
+drop(int no, bool *kept, int *again, int *n_again)
+{
+	if (kept[no])
+		again[(*n_again)++] = no;
+	kept[no] = false;
 }
 
 static void
@@ -138,6 +144,7 @@ keeps(const FlowStepDef *step, const FlowStepDef *from, const FlowEnds *ends)
 		FlowPlanIsUpstream(step, from))
 		return false;
 	return status == FLOW_STEP_COMPLETED || status == FLOW_STEP_SKIPPED ||
+		(status == FLOW_STEP_CANCELLED && FlowReadyWasOvertaken(step, ends)) ||
 		(status == FLOW_STEP_FAILED &&
 		 !FlowReadyFailsRun(step, status, ends->events[step->no]));
 }

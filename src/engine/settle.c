@@ -13,9 +13,11 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "engine/claim.h"
 #include "engine/control.h"
 #include "engine/emission.h"
 #include "engine/finish.h"
@@ -41,7 +43,8 @@ static void follow(FlowBatch *batch, FlowRunRef *run, const int *from, int n,
 static void skip(FlowRunRef *run, const FlowStepDef *step, FlowChanges *changes);
 static int	overtake(FlowRunRef *run, const FlowStepDef *step, int *ended,
 					 FlowChanges *changes);
-static bool take_away(FlowRunRef *run, int step_no, FlowChanges *changes);
+static bool has_run(const FlowRunRef *run, int step_no);
+static void take_away(FlowRunRef *run, int step_no, FlowChanges *changes);
 static void pause_run(FlowRunRef *run, FlowChanges *changes);
 
 void
@@ -357,8 +360,8 @@ settle_all(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 		FlowItem   *item = lfirst(cell);
 
 		if (item->run != run || item->status == FLOW_STEP_READY ||
-			FlowWaitingIsLook(&item->key))
-			continue;
+			item->overtaken || FlowWaitingIsLook(&item->key))
+			continue;			/* what follows was decided with its end */
 		if (item->step != NULL)
 		{
 			if (run->ends.status[item->key.step_no] != 0)
@@ -450,9 +453,9 @@ overtake(FlowRunRef *run, const FlowStepDef *step, int *ended,
 		int			no = step->deps[i];
 		FlowOutcomeRow row;
 
-		if (run->ends.status[no] != 0)
+		if (run->ends.status[no] != 0 || has_run(run, no))
 			continue;
-		(void) take_away(run, no, changes);
+		take_away(run, no, changes);
 		if (run->definition->steps[no - 1].kind == FLOW_KIND_SUBFLOW)
 			FlowSubflowTell(run->id, no, FLOW_ITEM_CANCEL);
 		FlowSettleInitEnd(&row, run, no, FLOW_STEP_CANCELLED);
@@ -464,8 +467,26 @@ overtake(FlowRunRef *run, const FlowStepDef *step, int *ended,
 	return n;
 }
 
-/* Deletes the task of a step, unless somebody has locked it. */
+/* It has run in a transaction of its own, and is only not settled yet. */
 static bool
+has_run(const FlowRunRef *run, int step_no)
+{
+	ListCell   *cell;
+
+	if (run->definition->steps[step_no - 1].isolation == XACT_READ_COMMITTED)
+		return false;
+	foreach(cell, FlowTaskListOf(run->id))
+	{
+		const FlowTaskRow *task = lfirst(cell);
+
+		if (task->key.step_no == step_no && task->ended)
+			return true;
+	}
+	return false;
+}
+
+/* Deletes the task of a step, unless somebody has locked it. */
+static void
 take_away(FlowRunRef *run, int step_no, FlowChanges *changes)
 {
 	ListCell   *cell;
@@ -479,9 +500,8 @@ take_away(FlowRunRef *run, int step_no, FlowChanges *changes)
 		FlowRowsAdd(&changes->deletes, &task->tid);
 		if (run->items[step_no] != NULL)
 			run->items[step_no]->overtaken = true;
-		return true;
+		return;
 	}
-	return false;
 }
 
 void
@@ -489,7 +509,8 @@ FlowSettleReady(FlowRunRef *run, FlowStepDef *step, FlowChanges *changes)
 {
 	FlowTaskNew row;
 	FlowReady	ready;
-	bool		once = step->needs == FLOW_NEEDS_ALL || step->needs == FLOW_NEEDS_SOME;
+	bool		once = !FlowRunMayOvertake(run) && !run->settling &&
+	(step->needs == FLOW_NEEDS_ALL || step->needs == FLOW_NEEDS_SOME);
 
 	if (run->items[step->no] != NULL && run->items[step->no]->has_task)
 		return;					/* claimed by this batch, and not run */
@@ -501,8 +522,10 @@ FlowSettleReady(FlowRunRef *run, FlowStepDef *step, FlowChanges *changes)
 	row.definition_id = run->definition->id;
 	row.priority = FlowPlanPriority(step, run->priority);
 	row.status = FLOW_STEP_READY;
+	row.attempt = FlowRunTried(run, step);
+	row.attempt_base = row.attempt;
 	row.due_at = DT_NOBEGIN;
-	FlowRowsAdd(once && !run->settling ? &changes->inserts : &changes->missing, &row);
+	FlowRowsAdd(once ? &changes->inserts : &changes->missing, &row);
 
 	if (run->status == FLOW_RUN_PENDING || run->status == FLOW_RUN_PAUSED ||
 		run->status == FLOW_RUN_HELD)

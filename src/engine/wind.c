@@ -87,11 +87,20 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 			is_beside(run, task))
 			continue;
 		mine++;
-		if (item != NULL && item->status != FLOW_STEP_READY &&
-			item->status != FLOW_STEP_HELD && !FlowWaitingIsParked(item))
+		if (item != NULL && item->status == FLOW_STEP_SLEEPING)
+			item->failure = NULL;	/* recorded; it is not tried again */
+		else if (item != NULL && item->status != FLOW_STEP_READY &&
+				 item->status != FLOW_STEP_HELD &&
+				 item->status != FLOW_STEP_WAITING)
 			continue;			/* settled already */
 		if (task->key.step_no == FLOW_STEP_RUN && run->status != FLOW_RUN_RUNNING)
 			continue;			/* a paused run keeps it */
+		if (item == NULL && task->key.step_no != FLOW_STEP_RUN &&
+			run->ends.status[task->key.step_no] != 0)
+		{
+			FlowRowsAdd(&changes->deletes, &task->tid); /* it was overtaken */
+			continue;
+		}
 		if (always_runs(run, task))
 		{
 			mine--;
