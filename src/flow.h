@@ -30,6 +30,9 @@
 /* ... and its item number the row with which a paused run resumes by itself */
 #define FLOW_ITEM_RESUME		1
 
+/* ... or the one with which a run fails that takes too long */
+#define FLOW_ITEM_DEADLINE		3
+
 /* ... or, from this one on, a row that asks to look at what was sent to the run */
 #define FLOW_ITEM_LOOK			16
 

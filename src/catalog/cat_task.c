@@ -106,7 +106,8 @@ static FlowStatement wake_due = {
 	"SELECT t.run_id, t.step_no, t.item_no FROM flow_internal.task t"
 	" WHERE t.home = $1 AND t.owner = $2 AND t.due_at IS NOT NULL"
 	" AND ($3 = 0 OR t.run_id = $3)"
-	" AND (t.due_at <= pg_catalog.clock_timestamp() OR $4)"
+	" AND (t.due_at <= pg_catalog.clock_timestamp()"
+	" OR ($4 AND (t.step_no <> 0 OR t.item_no <> 3)))"
 	" FOR NO KEY UPDATE SKIP LOCKED)",
 	.expect = SPI_OK_UPDATE,
 	.nargs = 4,

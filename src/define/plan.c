@@ -135,6 +135,7 @@ FlowPlanCompile(const FlowSpec *spec, const char *search_path,
 
 	definition->context = context;
 	definition->search_path = pstrdup(search_path);
+	definition->timeout = interval_usec(&spec->values[FLOW_ARG_TIMEOUT]);
 	definition->resume_after = interval_usec(&spec->values[FLOW_ARG_RESUME_AFTER]);
 	definition->n_steps = spec->n_steps;
 	definition->steps = palloc0(sizeof(FlowStepDef) * Max(spec->n_steps, 1));

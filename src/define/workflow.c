@@ -40,6 +40,8 @@ static bool is_same(const FlowWorkflow *workflow, const char *search_path,
 static void save_in_place(FlowWorkflow *workflow, const FlowSpec *spec,
 						  bool changed);
 static bool texts_differ(const char *a, const char *b);
+static void push_stored(JsonbParseState **state, const FlowStoredDefinition *stored,
+						FlowArgument argument);
 static Jsonb *compose_document(const FlowWorkflow *workflow,
 							   const FlowStoredDefinition *stored);
 static void push_member(JsonbParseState **state, const char *key,
@@ -236,6 +238,22 @@ require_not_held(const char *name)
 		raise_held(name, owner);
 }
 
+/* An argument that belongs to the version, if it was given. */
+static void
+push_stored(JsonbParseState **state, const FlowStoredDefinition *stored,
+			FlowArgument argument)
+{
+	const char *name = FlowArgumentFields[argument].name;
+	JsonbValue	buffer;
+	JsonbValue *value = getKeyJsonValueFromContainer(&stored->document->root,
+													 name, strlen(name), &buffer);
+
+	if (value == NULL)
+		return;
+	FlowJsonPushKey(state, name);
+	pushJsonbValue(state, WJB_VALUE, value);
+}
+
 static Jsonb *
 compose_document(const FlowWorkflow *workflow,
 				 const FlowStoredDefinition *stored)
@@ -252,6 +270,8 @@ compose_document(const FlowWorkflow *workflow,
 	if (strcmp(workflow->notify, FlowArgumentFields[FLOW_ARG_NOTIFY].initial) != 0)
 		push_member(&state, "notify", workflow->notify);
 	push_member(&state, "search_path", stored->search_path);
+	push_stored(&state, stored, FLOW_ARG_TIMEOUT);
+	push_stored(&state, stored, FLOW_ARG_RESUME_AFTER);
 	FlowJsonPushKey(&state, "steps");
 	pushJsonbValue(&state, WJB_VALUE, steps);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));

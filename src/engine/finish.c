@@ -13,6 +13,7 @@
 #include "utils/jsonb.h"
 
 #include "engine/context.h"
+#include "engine/deadline.h"
 #include "engine/finish.h"
 #include "engine/run.h"
 
@@ -36,6 +37,7 @@ FlowFinishRun(FlowRunRef *run, FlowRunStatus status, FlowChanges *changes)
 	end.workflow_id = run->workflow_id;
 	end.key = run->key;
 	FlowRowsAdd(&changes->ends, &end);
+	FlowDeadlineClear(run);
 	run->status = status;
 
 	if (run->notify)
