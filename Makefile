@@ -47,6 +47,7 @@ OBJS += \
 
 # catalog: rows and structs; all SQL on the extension's tables
 OBJS += \
+	src/catalog/cat_child.o \
 	src/catalog/cat_crash.o \
 	src/catalog/cat_event.o \
 	src/catalog/cat_look.o \
@@ -97,6 +98,7 @@ OBJS += \
 	src/engine/kinds/delay.o \
 	src/engine/kinds/kind.o \
 	src/engine/kinds/sql.o \
+	src/engine/kinds/subflow.o \
 	src/engine/kinds/wait.o \
 	src/engine/override.o \
 	src/engine/park.o \
@@ -116,6 +118,7 @@ OBJS += \
 	src/engine/start.o \
 	src/engine/statement.o \
 	src/engine/stepfuncs.o \
+	src/engine/subflow.o \
 	src/engine/suspect.o \
 	src/engine/take.o \
 	src/engine/waiting.o \
@@ -173,6 +176,7 @@ REGRESS = \
 	schedule_errors \
 	session \
 	start \
+	subflow \
 	transaction \
 	views \
 	views_live \

@@ -36,6 +36,13 @@
 /* ... or, from this one on, a row that asks to look at what was sent to the run */
 #define FLOW_ITEM_LOOK			16
 
+/*
+ * ... or one that tells a run what was done to the run it belongs to; below
+ * zero, the number of the step whose own run has ended
+ */
+#define FLOW_ITEM_CANCEL		4
+#define FLOW_ITEM_PAUSE			5
+
 /* One live step of a run; item_no is 0 for a step without items */
 typedef struct FlowStepKey
 {

@@ -22,6 +22,7 @@ int			FlowBatchTime = 10;
 int			FlowCrashDelay = 30;
 char	   *FlowDatabases = NULL;
 bool		FlowEnabled = true;
+int			FlowMaxDepth = 16;
 int			FlowMaxResultSize = 1024;
 int			FlowStepTimeout = 0;
 int			FlowWorkerIdleTimeout = 60;
@@ -62,6 +63,12 @@ FlowGucInit(void)
 							 "When off, nothing is executed anywhere in the server.",
 							 &FlowEnabled, true,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("flow.max_depth",
+							"Sets how deeply runs may be nested, each a step of the one before.",
+							NULL,
+							&FlowMaxDepth, 16, 1, 1000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("flow.max_result_size",
 							"Sets the largest output that a step may have.",

@@ -14,6 +14,7 @@ extern int	FlowBatchTime;		/* ms that steps may share a transaction */
 extern int	FlowCrashDelay;		/* s to wait after repeated crashes */
 extern char *FlowDatabases;		/* list of names; empty: every database */
 extern bool FlowEnabled;		/* off: nothing is executed */
+extern int	FlowMaxDepth;		/* of runs that are steps of each other */
 extern int	FlowMaxResultSize;	/* kB, of one step's output */
 extern int	FlowStepTimeout;	/* ms for each attempt; 0: none */
 extern int	FlowWorkerIdleTimeout;	/* s until an idle worker ends */

@@ -19,7 +19,7 @@
 #include "catalog/cat_run.h"
 
 /* Columns of flow_internal.run */
-#define RUN_TABLE_COLUMNS	26
+#define RUN_TABLE_COLUMNS	29
 
 /* Columns that are read by number */
 enum
@@ -71,7 +71,8 @@ static FlowStatement key_release = {
 
 #define RUN_COLUMNS \
 	"id, workflow_id, definition_id, owner, status, epoch, failing, priority," \
-	" notify, key, started_by, started_at IS NOT NULL, ctid, early"
+	" notify, key, started_by, started_at IS NOT NULL, ctid, early," \
+	" parent_run, parent_step, depth"
 
 static FlowStatement load = {
 	.sql = "SELECT " RUN_COLUMNS " FROM flow_internal.run WHERE id = $1 AND home = $2",
@@ -221,6 +222,10 @@ FlowRunInsert(const FlowRunNew *run)
 	nulls[22] = run->status != FLOW_RUN_RUNNING;
 	nulls[23] = nulls[24] = true;	/* finished_at, origin */
 	values[25] = BoolGetDatum(run->early);
+	values[26] = Int64GetDatum(run->parent_run);
+	values[27] = Int32GetDatum(run->parent_step);
+	nulls[26] = nulls[27] = run->parent_run == 0;
+	values[28] = Int32GetDatum(run->depth);
 	FlowTableInsert(&runs, values, nulls, 1);
 }
 
@@ -506,4 +511,7 @@ read_run(HeapTuple row, FlowRunRow *run)
 	run->started = FlowRowBool(row, 12);
 	FlowRowTid(row, 13, &run->tid);
 	run->early = FlowRowBool(row, 14);
+	run->parent_run = FlowRowInt64(row, 15);
+	run->parent_step = FlowRowInt32(row, 16);
+	run->depth = FlowRowInt32(row, 17);
 }

@@ -32,6 +32,9 @@ typedef struct FlowRunNew
 	const char *started_by_app;
 	TimestampTz created_at;
 	bool		early;			/* steps have ended before their turn */
+	int64		parent_run;		/* whose step starts it; 0: nobody's */
+	int32		parent_step;
+	int32		depth;
 } FlowRunNew;
 
 typedef struct FlowRunRow
@@ -49,6 +52,9 @@ typedef struct FlowRunRow
 	Oid			started_by;
 	bool		started;
 	bool		early;			/* steps may have ended before their turn */
+	int64		parent_run;		/* whose step has started it; 0: nobody's */
+	int32		parent_step;
+	int32		depth;
 	ItemPointerData tid;		/* valid while we hold the lock, until the row
 								 * is changed */
 } FlowRunRow;

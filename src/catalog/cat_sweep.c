@@ -55,8 +55,8 @@ static FlowStatement read_ready_tasks = {
 	" AND t.status = 'ready' AND t.priority = $4"
 	" AND (t.run_id, t.step_no, t.item_no) >= ($5, $6, $7)"
 	" AND t.ready_at < $8"
-	" AND (SELECT r.status FROM flow_internal.run r WHERE r.id = t.run_id)"
-	"  NOT IN ('paused', 'held')"
+	" AND (SELECT r.status <> 'held' AND (r.status <> 'paused' OR t.step_no = 0 AND t.item_no IN (1, 4, 5))"
+	"  FROM flow_internal.run r WHERE r.id = t.run_id)"
 	" ORDER BY t.run_id, t.step_no, t.item_no LIMIT $9",
 	.expect = SPI_OK_SELECT,
 	.nargs = 9,

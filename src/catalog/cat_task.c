@@ -81,7 +81,7 @@ static FlowStatement ready_of_owner = {
 	.sql = "SELECT " READY_COLUMNS " FROM flow_internal.task t"
 	" JOIN flow_internal.run r ON r.id = t.run_id"
 	" WHERE t.status = 'ready' AND t.home = $1 AND t.owner = $2"
-	" AND r.status <> 'paused' AND r.status <> 'held'"
+	" AND (r.status <> 'paused' OR t.step_no = 0 AND t.item_no IN (1, 4, 5)) AND r.status <> 'held'"
 	" ORDER BY t.workflow_id, t.priority DESC, t.run_id, t.step_no, t.item_no LIMIT $3",
 	.expect = SPI_OK_SELECT,
 	.nargs = 3,
@@ -91,8 +91,11 @@ static FlowStatement ready_of_owner = {
 static FlowStatement ready_of_run = {
 	.sql = "SELECT " READY_COLUMNS " FROM flow_internal.task t"
 	" JOIN flow_internal.run r ON r.id = t.run_id"
-	" WHERE t.status = 'ready' AND t.home = $1 AND t.owner = $2 AND t.run_id = $4"
-	" AND r.status <> 'paused' AND r.status <> 'held'"
+	" WHERE t.status = 'ready' AND t.home = $1 AND t.owner = $2 AND t.run_id IN ("
+	"WITH RECURSIVE tree (id) AS (SELECT $4 UNION ALL"
+	" SELECT c.id FROM flow_internal.run c JOIN tree ON c.parent_run = tree.id)"
+	" SELECT id FROM tree)"
+	" AND (r.status <> 'paused' OR t.step_no = 0 AND t.item_no IN (1, 4, 5)) AND r.status <> 'held'"
 	" ORDER BY t.priority DESC, t.step_no, t.item_no LIMIT $3",
 	.expect = SPI_OK_SELECT,
 	.nargs = 4,
@@ -105,7 +108,10 @@ static FlowStatement wake_due = {
 	" WHERE (run_id, step_no, item_no) IN ("
 	"SELECT t.run_id, t.step_no, t.item_no FROM flow_internal.task t"
 	" WHERE t.home = $1 AND t.owner = $2 AND t.due_at IS NOT NULL"
-	" AND ($3 = 0 OR t.run_id = $3)"
+	" AND ($3 = 0 OR t.run_id IN ("
+	"WITH RECURSIVE tree (id) AS (SELECT $3 UNION ALL"
+	" SELECT c.id FROM flow_internal.run c JOIN tree ON c.parent_run = tree.id)"
+	" SELECT id FROM tree))"
 	" AND (t.due_at <= pg_catalog.clock_timestamp()"
 	" OR ($4 AND (t.step_no <> 0 OR t.item_no <> 3)))"
 	" FOR NO KEY UPDATE SKIP LOCKED)",
@@ -157,7 +163,8 @@ static FlowStatement hold = {
 };
 
 static FlowStatement lock_of = {
-	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, ended FROM flow_internal.task"
+	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, ended,"
+	" status IS NOT DISTINCT FROM 'waiting' FROM flow_internal.task"
 	" WHERE run_id = $1 ORDER BY step_no, item_no FOR NO KEY UPDATE SKIP LOCKED",
 	.expect = SPI_OK_SELECT,
 	.nargs = 1,
@@ -165,7 +172,8 @@ static FlowStatement lock_of = {
 };
 
 static FlowStatement list_of = {
-	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, ended FROM flow_internal.task"
+	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, ended,"
+	" status IS NOT DISTINCT FROM 'waiting' FROM flow_internal.task"
 	" WHERE run_id = $1 ORDER BY step_no, item_no",
 	.expect = SPI_OK_SELECT,
 	.nargs = 1,
@@ -499,6 +507,7 @@ read_brief(void)
 		FlowRowTid(row, 4, &task->tid);
 		task->attempt = FlowRowInt32(row, 5);
 		task->ended = FlowRowBool(row, 6);
+		task->waits = FlowRowBool(row, 7);
 		result = lappend(result, task);
 	}
 	SPI_freetuptable(SPI_tuptable);

@@ -49,6 +49,7 @@ typedef struct FlowTaskRow
 	char	   *run_key;
 	TimestampTz slot;
 	Datum		input;
+	bool		waits;			/* it waits; of those that are listed only */
 	bool		ended;			/* it has run, and is to be settled ... */
 	FlowTaskEnd end;			/* ... as this; of claimed rows only */
 } FlowTaskRow;

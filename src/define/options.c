@@ -68,6 +68,7 @@ static const bool is_supported[FLOW_KIND_COUNT] = {
 	[FLOW_KIND_DELAY] = true,
 	[FLOW_KIND_WAIT] = true,
 	[FLOW_KIND_APPROVAL] = true,
+	[FLOW_KIND_SUBFLOW] = true,
 };
 
 static bool check_applies(FlowCheck *check, int i, FlowOption option);

@@ -69,6 +69,7 @@ static const struct
 	{FLOW_OPT_UNTIL, FLOW_SQL_STEP, 0},
 	{FLOW_OPT_CONDITION, FLOW_SQL_CONDITION, 0},
 	{FLOW_OPT_AGAIN, FLOW_SQL_AGAIN, 0},
+	{FLOW_OPT_INPUT, FLOW_SQL_INPUT, 0},
 };
 
 static void collect_texts(Pass *pass);

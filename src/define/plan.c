@@ -38,6 +38,8 @@ static FlowDefinition *load(int32 definition_id);
 static void compile_step(FlowStepDef *step, const FlowStepSpec *spec);
 static void compile_waiting(FlowStepDef *step, const FlowStepSpec *spec);
 static void compile_sql(FlowStepDef *step, const FlowStepSpec *spec);
+static void compile_expression(FlowSqlText *source, const FlowStepSpec *spec,
+							   FlowOption option);
 static int	choice_of(const FlowStepSpec *spec, FlowOption option);
 static void compile_emits(FlowStepDef *step, const FlowValue *emits);
 static void compile_retry(FlowRetryPolicy *retry, const FlowStepSpec *spec);
@@ -200,8 +202,7 @@ compile_sql(FlowStepDef *step, const FlowStepSpec *spec)
 {
 	const char *sql = FlowStepText(spec, step->kind == FLOW_KIND_DELAY ?
 								   FLOW_OPT_UNTIL : FLOW_OPT_SQL);
-	const char *condition = FlowStepText(spec, FLOW_OPT_CONDITION);
-	const char *again = FlowStepText(spec, FLOW_OPT_AGAIN);
+	const char *workflow = FlowStepText(spec, FLOW_OPT_WORKFLOW);
 	FlowSqlText *source = &step->sql[FLOW_SQL_STEP];
 
 	source->text = sql ? pstrdup(sql) : NULL;
@@ -209,12 +210,22 @@ compile_sql(FlowStepDef *step, const FlowStepSpec *spec)
 		step->kind == FLOW_KIND_DELAY;
 	source->result = source->expression ? FLOW_RESULT_VALUE :
 		choice_of(spec, FLOW_OPT_RESULT);
-	source = &step->sql[FLOW_SQL_CONDITION];
-	source->text = condition ? pstrdup(condition) : NULL;
-	source->expression = true;
-	source->result = FLOW_RESULT_VALUE;
-	source = &step->sql[FLOW_SQL_AGAIN];
-	source->text = again ? pstrdup(again) : NULL;
+	compile_expression(&step->sql[FLOW_SQL_CONDITION], spec, FLOW_OPT_CONDITION);
+	compile_expression(&step->sql[FLOW_SQL_INPUT], spec, FLOW_OPT_INPUT);
+	compile_expression(&step->sql[FLOW_SQL_AGAIN], spec, FLOW_OPT_AGAIN);
+	step->workflow = workflow ? pstrdup(workflow) : NULL;
+	if (step->kind == FLOW_KIND_SUBFLOW)
+		step->definition->has_subflow = true;
+}
+
+static void
+compile_expression(FlowSqlText *source, const FlowStepSpec *spec,
+				   FlowOption option)
+{
+	const char *text = FlowStepText(spec, option);
+
+	source->text = text ? pstrdup(text) : NULL;
+
 	source->expression = true;
 	source->result = FLOW_RESULT_VALUE;
 }

@@ -59,6 +59,7 @@ typedef enum FlowSqlRole
 {
 	FLOW_SQL_STEP,
 	FLOW_SQL_CONDITION,
+	FLOW_SQL_INPUT,
 	FLOW_SQL_AGAIN				/* sees the step's own output, too */
 } FlowSqlRole;
 
@@ -79,6 +80,7 @@ typedef struct FlowStepDef
 	char	   *name;
 	FlowStepKind kind;
 	FlowSqlText sql[FLOW_SQL_ROLES];
+	char	   *workflow;		/* subflow: what it starts a run of */
 	FlowNeeds	needs;
 	FlowErrorMode on_error;
 	int			n_after;
@@ -112,6 +114,7 @@ typedef struct FlowDefinition
 	char	   *search_path;	/* under which its steps run */
 	int64		timeout;		/* of a run, microseconds, 0: none */
 	int64		resume_after;	/* microseconds, 0: never by itself */
+	bool		has_subflow;	/* a step starts runs */
 	bool		has_first;		/* a join may cancel what it depends on */
 	int			n_steps;
 	FlowStepDef *steps;			/* steps[no - 1] */

@@ -24,6 +24,7 @@
 #include "engine/batch.h"
 #include "engine/claim.h"
 #include "engine/context.h"
+#include "engine/control.h"
 #include "engine/emission.h"
 #include "engine/execute.h"
 #include "engine/flush.h"
@@ -238,7 +239,8 @@ next_item(FlowBatch *batch, int *next)
 		FlowItem   *item = list_nth(batch->items, (*next)++);
 
 		if (item->step == NULL || item->status != FLOW_STEP_READY ||
-			item->apart || FlowIsolatedIs(item))
+			item->apart || FlowIsolatedIs(item) ||
+			FlowControlStops(batch, item->run->id))
 			continue;
 		if (item->step->batch || batch->n_executed == 0)
 			return item;
@@ -250,7 +252,8 @@ next_item(FlowBatch *batch, int *next)
 static bool
 has_ended_well(const FlowItem *item)
 {
-	return item->failure == NULL && !FlowWaitingIsParked(item);
+	return item->failure == NULL && item->status != FLOW_STEP_WAITING &&
+		!FlowWaitingIsParked(item);
 }
 
 static void

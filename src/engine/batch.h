@@ -56,6 +56,8 @@ typedef struct FlowRunRef
 
 	/* the flush's */
 	bool		locked;
+	int64		parent_run;		/* as locked: whose step has started it */
+	int32		parent_step;
 	ItemPointerData tid;		/* of its row, as locked */
 	bool		settling;		/* its own row in task was among the items */
 	const struct FlowItem *fails;	/* the first to fail the run */

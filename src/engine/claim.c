@@ -20,12 +20,14 @@
 #include "catalog/cat_task.h"
 #include "engine/claim.h"
 #include "engine/control.h"
+#include "engine/deadline.h"
 #include "engine/emission.h"
 #include "engine/isolated.h"
+#include "engine/waiting.h"
 #include "shmem/testpoint.h"
 
 static void add_item(FlowBatch *batch, const FlowTaskRow *row);
-static void ask_to_resume(FlowBatch *batch, const FlowTaskRow *row);
+static void obey(FlowBatch *batch, const FlowTaskRow *row);
 static FlowRunRef *run_of(FlowBatch *batch, const FlowTaskRow *row);
 static FlowRunRef *make_run(const FlowTaskRow *row);
 static void note_whole(FlowRunRef *run);
@@ -74,9 +76,9 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	FlowItem   *item;
 	FlowRunRef *run;
 
-	if (row->key.step_no == FLOW_STEP_RUN &&
-		row->key.item_no == FLOW_ITEM_RESUME)
-		ask_to_resume(batch, row);
+	if (row->key.step_no == FLOW_STEP_RUN && row->key.item_no > 0 &&
+		!FlowWaitingIsLook(&row->key) && !FlowDeadlineIs(&row->key))
+		obey(batch, row);
 	else if (batch->plan->failure == NULL &&
 			 ((row->run_status == FLOW_RUN_PAUSED && !row->ended) ||
 			  row->run_status == FLOW_RUN_HELD))
@@ -165,13 +167,18 @@ FlowBatchFindRun(FlowBatch *batch, int64 run_id)
 	return NULL;
 }
 
-/* The flush does it, whatever the run is then. */
+/*
+ * The row stands for a timer that resumes the run, or for what was done to the
+ * run it belongs to.  The flush does it, whatever the run is then.
+ */
 static void
-ask_to_resume(FlowBatch *batch, const FlowTaskRow *row)
+obey(FlowBatch *batch, const FlowTaskRow *row)
 {
 	FlowControl *control = palloc0(sizeof(FlowControl));
 
-	control->verb = FLOW_CONTROL_RESUME;
+	control->verb = row->key.item_no == FLOW_ITEM_CANCEL ? FLOW_CONTROL_CANCEL :
+		row->key.item_no == FLOW_ITEM_PAUSE ? FLOW_CONTROL_PAUSE :
+		FLOW_CONTROL_RESUME;
 	control->run_id = row->key.run_id;
 	control->level = GetCurrentTransactionNestLevel();
 	control->asked_in = row->key;

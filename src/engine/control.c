@@ -31,6 +31,7 @@
 #include "engine/ready.h"
 #include "engine/round.h"
 #include "engine/run.h"
+#include "engine/subflow.h"
 #include "engine/waiting.h"
 #include "error.h"
 #include "shmem/testpoint.h"
@@ -57,6 +58,7 @@ static bool is_there(const FlowRunRow *run, FlowControlVerb verb);
 static bool is_legal(const FlowRunRow *run, FlowControlVerb verb);
 static bool remember(const FlowControl *control, FlowRunRow *run);
 static void require_legal(const FlowRunRow *run, FlowControlVerb verb);
+static void pass_down(const FlowRunRow *run, FlowControlVerb verb);
 static void pause_run(const FlowRunRow *run, const char *reason);
 static void resume_run(const FlowRunRow *run);
 static void cancel_run(FlowRunRow *run, const char *reason);
@@ -304,8 +306,24 @@ FlowControlApply(const FlowControl *control, bool lenient)
 			retry_run(run, control->step);
 			break;
 	}
+	pass_down(run, control->verb);
 	add_event(run, control);
 	return true;
+}
+
+/* What its steps have started does as the run does; flow_retry starts anew. */
+static void
+pass_down(const FlowRunRow *run, FlowControlVerb verb)
+{
+	static const int items[] = {
+		[FLOW_CONTROL_PAUSE] = FLOW_ITEM_PAUSE,
+		[FLOW_CONTROL_RESUME] = FLOW_ITEM_RESUME,
+		[FLOW_CONTROL_CANCEL] = FLOW_ITEM_CANCEL,
+	};
+
+	if (verb != FLOW_CONTROL_RETRY &&
+		FlowPlanLookup(run->definition_id)->has_subflow)
+		FlowSubflowTell(run->id, 0, items[verb]);
 }
 
 /*
@@ -395,6 +413,8 @@ cancel_run(FlowRunRow *run, const char *reason)
 	FlowChangesWrite(&changes);
 	FlowWakeNoteCancel(run->id, run->epoch + 1);
 	run->status = at_once ? FLOW_RUN_CANCELLED : FLOW_RUN_COMPENSATING;
+	if (at_once && run->parent_run != 0)
+		FlowSubflowTellEnd(run->parent_run, run->parent_step);
 	if (at_once)
 		FlowWakeNoteEnded(run->id);
 	else

@@ -16,6 +16,7 @@
 #include "engine/deadline.h"
 #include "engine/finish.h"
 #include "engine/run.h"
+#include "engine/subflow.h"
 
 static Datum output_of_run(FlowRunRef *run, bool *isnull);
 static Datum object_of_sinks(FlowRunRef *run);
@@ -39,6 +40,8 @@ FlowFinishRun(FlowRunRef *run, FlowRunStatus status, FlowChanges *changes)
 	FlowRowsAdd(&changes->ends, &end);
 	FlowDeadlineClear(run);
 	run->status = status;
+	if (run->parent_run != 0)
+		FlowSubflowTellEnd(run->parent_run, run->parent_step);
 
 	if (run->notify)
 	{

@@ -30,6 +30,7 @@
 #include "engine/flush.h"
 #include "engine/isolated.h"
 #include "engine/settle.h"
+#include "engine/subflow.h"
 #include "engine/suspect.h"
 #include "engine/waiting.h"
 #include "shmem/testpoint.h"
@@ -203,6 +204,8 @@ look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 	run->status = row->status;
 	run->failing = row->failing;
 	run->epoch = row->epoch;
+	run->parent_run = row->parent_run;
+	run->parent_step = row->parent_step;
 	run->notify = row->notify;
 	if (!cancelled)
 		return;
@@ -267,6 +270,7 @@ settle(FlowBatch *batch, FlowChanges *changes)
 		run->ended_known = false;
 		FlowClaimLearnEnds(batch, run);
 	}
+	FlowSubflowSettle(batch);
 	foreach(cell, batch->items)
 	{
 		FlowItem   *item = lfirst(cell);

@@ -26,6 +26,7 @@
 #include "engine/control.h"
 #include "engine/override.h"
 #include "engine/run.h"
+#include "engine/subflow.h"
 #include "error.h"
 
 static void refuse_inside_step(const FlowOverride *request);
@@ -149,6 +150,8 @@ take_task(const FlowRunRow *run, const FlowStepDef *step)
 		if (task->key.step_no != step->no || task->ended)
 			continue;
 		FlowTaskDelete(&task->tid, 1);
+		if (step->kind == FLOW_KIND_SUBFLOW)
+			FlowSubflowTell(run->id, step->no, FLOW_ITEM_CANCEL);
 		return task->attempt;
 	}
 	foreach(cell, FlowTaskListOf(run->id))

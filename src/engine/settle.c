@@ -22,6 +22,7 @@
 #include "engine/finish.h"
 #include "engine/run.h"
 #include "engine/settle.h"
+#include "engine/subflow.h"
 #include "engine/waiting.h"
 #include "engine/wind.h"
 #include "shmem/wake.h"
@@ -30,6 +31,7 @@ static void judge(FlowItem *item);
 static void add_outcome(const FlowItem *item, FlowChanges *changes);
 static void add_attempt(const FlowItem *item, FlowChanges *changes);
 static void add_sleep(const FlowItem *item, FlowChanges *changes);
+static void add_waiting(const FlowItem *item, FlowChanges *changes);
 static void start_run(FlowItem *item, FlowChanges *changes);
 static bool decides_alone(const FlowRunRef *run, const FlowStepDef *next);
 static void settle_all(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes);
@@ -93,6 +95,11 @@ FlowSettleItem(FlowItem *item, FlowChanges *changes)
 	}
 	if (item->status == FLOW_STEP_FAILED)
 		judge(item);
+	if (item->status == FLOW_STEP_WAITING)
+	{
+		add_waiting(item, changes);
+		return;
+	}
 	if (item->status == FLOW_STEP_SLEEPING)
 	{
 		FlowEndsTakeBack(&run->ends, item->key.step_no);
@@ -102,6 +109,8 @@ FlowSettleItem(FlowItem *item, FlowChanges *changes)
 	add_outcome(item, changes);
 	if (item->has_task)
 		FlowRowsAdd(&changes->deletes, &item->tid);
+	if (item->status == FLOW_STEP_CANCELLED && item->step->kind == FLOW_KIND_SUBFLOW)
+		FlowSubflowTell(run->id, item->step->no, FLOW_ITEM_CANCEL);
 	FlowEndsNote(&run->ends, item->key.step_no, item->status,
 				 FlowEmissionMask(item));
 }
@@ -215,6 +224,26 @@ add_sleep(const FlowItem *item, FlowChanges *changes)
 	FlowRowsAdd(&changes->sleeps, &row);
 }
 
+/* One that has run right behind another has no row yet. */
+static void
+add_waiting(const FlowItem *item, FlowChanges *changes)
+{
+	const FlowRunRef *run = item->run;
+	FlowTaskNew row;
+
+	memset(&row, 0, sizeof(row));
+	row.key = item->key;
+	row.owner = run->owner;
+	row.workflow_id = run->workflow_id;
+	row.definition_id = run->definition->id;
+	row.priority = FlowPlanPriority(item->step, run->priority);
+	row.status = FLOW_STEP_WAITING;
+	row.attempt = item->attempt;
+	row.attempt_base = item->attempt_base;
+	row.due_at = DT_NOBEGIN;
+	FlowRowsAdd(item->has_task ? &changes->sleeps : &changes->inserts, &row);
+}
+
 /*
  * The row that stands for the run as a whole: it starts a pending run; of a
  * running one it only asks for a look at what may run.
@@ -228,7 +257,7 @@ start_run(FlowItem *item, FlowChanges *changes)
 	item->status = FLOW_STEP_COMPLETED;
 	run->settling = true;
 	FlowRowsAdd(&changes->deletes, &item->tid);
-	if (run->status != FLOW_RUN_PENDING)
+	if (run->status != FLOW_RUN_PENDING || item->key.item_no != 0)
 		return;
 	FlowRunSetStarted(run->id, &run->tid);
 	run->status = FLOW_RUN_RUNNING;
@@ -423,6 +452,8 @@ overtake(FlowRunRef *run, const FlowStepDef *step, int *ended,
 		if (run->ends.status[no] != 0)
 			continue;
 		(void) take_away(run, no, changes);
+		if (run->definition->steps[no - 1].kind == FLOW_KIND_SUBFLOW)
+			FlowSubflowTell(run->id, no, FLOW_ITEM_CANCEL);
 		FlowSettleInitEnd(&row, run, no, FLOW_STEP_CANCELLED);
 		row.reason = psprintf("step \"%s\" did not wait for it", step->name);
 		FlowRowsAdd(&changes->outcomes, &row);

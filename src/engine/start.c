@@ -30,6 +30,7 @@
 #include "engine/run.h"
 #include "engine/start.h"
 #include "error.h"
+#include "guc.h"
 #include "shmem/shmem.h"
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
@@ -51,6 +52,7 @@ static KeyResult meet(const FlowStart *start, int64 holder,
 static void cancel_holder(int64 holder, FlowIdentity *identity);
 static void insert_run(const FlowStart *start, const FlowWorkflow *workflow,
 					   FlowDefinition *definition, int64 run_id, Oid caller);
+static int32 depth_of(const FlowStart *start);
 static void insert_tasks(const FlowStart *start, const FlowWorkflow *workflow,
 						 FlowDefinition *definition, int64 run_id);
 static void insert_event(const FlowWorkflow *workflow, const FlowStart *start,
@@ -286,12 +288,33 @@ insert_run(const FlowStart *start, const FlowWorkflow *workflow,
 	run.started_by_app = application_name ? application_name : "";
 	run.created_at = GetCurrentTimestamp();
 	run.early = start->n_keep > 0;
+	run.parent_run = start->parent_run;
+	run.parent_step = start->parent_step;
+	run.depth = depth_of(start);
 	FlowRunInsert(&run);
 	if (start->n_keep > 0)
 	{
 		FlowOutcomeCopy(start->keep_of, run_id, start->keep, start->n_keep);
 		FlowDataCopy(start->keep_of, run_id);
 	}
+}
+
+/* How many runs there are above it; not without end. */
+static int32
+depth_of(const FlowStart *start)
+{
+	FlowRunRow	parent;
+
+	if (start->parent_run == 0 || !FlowRunLoad(start->parent_run, &parent))
+		return 0;
+	if (parent.depth + 1 >= FlowMaxDepth)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("runs are nested too deeply"),
+				 errdetail("Run " INT64_FORMAT " is run number %d of a chain in which each is a step of the one before.",
+						   start->parent_run, parent.depth + 1),
+				 errhint("Look whether a workflow starts itself without end, or raise flow.max_depth.")));
+	return parent.depth + 1;
 }
 
 static void

@@ -20,6 +20,8 @@ typedef struct FlowStart
 	int32		version;		/* 0: the newest */
 	bool		once;
 	TimestampTz slot;			/* DT_NOBEGIN: none */
+	int64		parent_run;		/* whose step starts it; 0: nobody's */
+	int32		parent_step;
 	int64		keep_of;		/* earlier run ... */
 	int		   *keep;			/* ... of which these steps are not run again */
 	int			n_keep;

@@ -196,7 +196,8 @@ FlowSuspectSettle(const FlowBatch *batch)
 		const FlowItem *item = lfirst(cell);
 
 		if (item->step == NULL || item->status == FLOW_STEP_READY ||
-			item->status == FLOW_STEP_HELD || item->status == FLOW_STEP_SLEEPING)
+			item->status == FLOW_STEP_HELD || item->status == FLOW_STEP_SLEEPING ||
+			item->status == FLOW_STEP_WAITING)
 			continue;
 		if (find_step(batch, item->key.run_id, item->key.step_no) != NULL)
 			FlowCrashClose(item->key.run_id, item->key.step_no,

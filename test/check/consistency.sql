@@ -1,13 +1,13 @@
 -- What is wrong, a row per problem; no row: all is well.
 --
--- Every step of a test's workflow writes one row into
+-- Every step of kind sql in a test's workflows writes one row into
 --
 --	audit(no bigint GENERATED ALWAYS AS IDENTITY, run_id bigint, step text)
 --
 -- and nothing else counts: what is compared is the effect of the steps with
 -- what the extension says about them.  Call it when everything has ended.
 WITH step AS (
-	SELECT s.run_id, s.name, s.status, s.handled, s.step_no, s.started_at, s.finished_at,
+	SELECT s.run_id, s.name, s.kind, s.status, s.reason, s.handled, s.step_no, s.started_at, s.finished_at,
 		(SELECT count(*) FROM audit a
 		 WHERE a.run_id = s.run_id AND a.step = s.name) AS effects,
 		(SELECT min(a.no) FROM audit a
@@ -45,6 +45,7 @@ UNION ALL
 SELECT 'completed step without effect', s.run_id, s.name
 FROM step s
 WHERE s.status = 'completed' AND s.effects = 0
+AND s.kind = 'sql' AND s.reason IS NULL
 UNION ALL
 SELECT 'effect done ' || s.effects || ' times', s.run_id, s.name
 FROM step s

@@ -27,6 +27,9 @@ extern void FlowKindChoiceExecute(FlowBatch *batch, FlowItem *item);
 /* kinds/delay.c */
 extern void FlowKindDelayExecute(FlowBatch *batch, FlowItem *item);
 
+/* kinds/subflow.c */
+extern void FlowKindSubflowExecute(FlowBatch *batch, FlowItem *item);
+
 /* kinds/sql.c */
 extern void FlowKindSqlExecute(FlowBatch *batch, FlowItem *item);
 

@@ -1,0 +1,52 @@
+/*-------------------------------------------------------------------------
+ * subflow.c
+ *	  Steps of kind "subflow": another run, which the step waits for.
+ *
+ * The run is started in the transaction of the step, so there is one if and
+ * only if the step waits.  How it ends is settled by engine/subflow.c.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "engine/context.h"
+#include "engine/kinds/kind.h"
+#include "engine/start.h"
+#include "engine/statement.h"
+
+static Datum input_of(FlowBatch *batch, FlowItem *item);
+
+void
+FlowKindSubflowExecute(FlowBatch *batch, FlowItem *item)
+{
+	FlowStart	start;
+
+	memset(&start, 0, sizeof(start));
+	start.workflow = item->step->workflow;
+	start.input = input_of(batch, item);
+	start.on_conflict = "return";
+	start.start_at = DT_NOBEGIN;
+	start.priority = item->run->priority;
+	start.slot = item->run->slot;
+	start.parent_run = item->run->id;
+	start.parent_step = item->step->no;
+	(void) FlowRunStart(&start);
+	item->status = FLOW_STEP_WAITING;
+}
+
+/* Without an expression, and for one that is null, what the run itself was given. */
+static Datum
+input_of(FlowBatch *batch, FlowItem *item)
+{
+	bool		isnull;
+	Datum		input;
+
+	if (item->step->sql[FLOW_SQL_INPUT].text == NULL)
+		return item->run->input;
+	input = FlowStatementsRun(item->step, FLOW_SQL_INPUT,
+							  FlowContextParams(item->step->definition),
+							  batch->context, &isnull);
+	return isnull ? item->run->input : input;
+}

@@ -1,0 +1,27 @@
+/*-------------------------------------------------------------------------
+ * subflow.h
+ *	  What passes between a run and those that its steps have started.
+ *-------------------------------------------------------------------------
+ */
+#ifndef FLOW_SUBFLOW_H
+#define FLOW_SUBFLOW_H
+
+#include "engine/batch.h"
+
+/*
+ * Tells the unfinished runs that steps of a run have started, or that step (0:
+ * any), to do as theirs: item is FLOW_ITEM_CANCEL, _PAUSE or _RESUME.  Told is
+ * what a worker acts upon after the commit.  Needs SPI and must be raised.
+ */
+extern void FlowSubflowTell(int64 run_id, int32 step_no, int32 item_no);
+
+/* Tells the run whose step has started a run that it has ended; likewise. */
+extern void FlowSubflowTellEnd(int64 parent, int32 step_no);
+
+/*
+ * Adds to the batch the steps that its items say have come to an end, since the
+ * runs that they have started have.  Needs the runs locked; likewise.
+ */
+extern void FlowSubflowSettle(FlowBatch *batch);
+
+#endif							/* FLOW_SUBFLOW_H */
