@@ -94,6 +94,7 @@ OBJS += \
 	src/engine/claim.o \
 	src/engine/context.o \
 	src/engine/control.o \
+	src/engine/deadline.o \
 	src/engine/decision.o \
 	src/engine/drain.o \
 	src/engine/emission.o \

@@ -30,6 +30,9 @@
 /* ... and its item number the row with which a paused run resumes by itself */
 #define FLOW_ITEM_RESUME		1
 
+/* ... or the one with which a run fails that takes too long */
+#define FLOW_ITEM_DEADLINE		3
+
 /*
  * ... or one that tells a run what was done to the run it belongs to; below
  * zero, the number of the step whose own run has ended

@@ -117,7 +117,8 @@ static FlowStatement wake_due = {
 	"WITH RECURSIVE tree (id) AS (SELECT $3 UNION ALL"
 	" SELECT c.id FROM flow_internal.run c JOIN tree ON c.parent_run = tree.id)"
 	" SELECT id FROM tree))"
-	" AND (t.due_at <= pg_catalog.clock_timestamp() OR ($4 AND NOT (" FLOW_TASK_IS_TIMER ")))"
+	" AND (t.due_at <= pg_catalog.clock_timestamp() OR ($4 AND NOT (" FLOW_TASK_IS_TIMER ")"
+	" AND (t.step_no <> 0 OR t.item_no <> 3)))"
 	" FOR NO KEY UPDATE SKIP LOCKED)",
 	.expect = SPI_OK_UPDATE,
 	.nargs = 4,

@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "common/keywords.h"
+#include "utils/timestamp.h"
 #include "utils/varlena.h"
 
 #include "define/beside.h"
@@ -41,6 +42,7 @@ static int	check_dependency(FlowCheck *check, int i, int d);
 static void check_cycle(FlowCheck *check, const FlowEdge *edges, int n_edges);
 static char *print_cycle(const FlowCheck *check, const int *cycle, int length);
 static void check_arguments(FlowCheck *check);
+static void check_timeout(FlowCheck *check);
 static void check_search_path(FlowCheck *check);
 static void notice_reserved_words(FlowCheck *check);
 
@@ -326,6 +328,7 @@ check_arguments(FlowCheck *check)
 						"value \"step\" for \"notify\" is not supported yet",
 						NULL,
 						"Use \"run\" or \"none\".");
+	check_timeout(check);
 	check_search_path(check);
 	FlowOptionsCheckArgument(check, FLOW_ARG_KEEP);
 	FlowOptionsCheckArgument(check, FLOW_ARG_KEEP_DATA);
@@ -337,6 +340,20 @@ check_arguments(FlowCheck *check)
 							psprintf("option \"%s\" of a workflow is not supported yet",
 									 FlowArgumentFields[a].name),
 							NULL, NULL);
+}
+
+static void
+check_timeout(FlowCheck *check)
+{
+	const FlowValue *value = &check->spec->values[FLOW_ARG_TIMEOUT];
+	double		days = value->u.interval.time / (double) USECS_PER_DAY +
+	value->u.interval.day + value->u.interval.month * (double) DAYS_PER_MONTH;
+
+	if (value->isset && !(days > 0 && days <= 366.0 * 1000))
+		FlowCheckReport(FlowCheckAt(check, -1, "timeout"),
+						ERRCODE_INVALID_PARAMETER_VALUE,
+						"value for \"timeout\" of the workflow is out of range",
+						"Expected an interval above 0, up to 1000 years.", NULL);
 }
 
 static void

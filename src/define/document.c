@@ -48,7 +48,7 @@ static const char *const on_error_choices[] = {
 const FlowField FlowArgumentFields[FLOW_ARGUMENT_COUNT] = {
 	[FLOW_ARG_NAME] = {"name", FLOW_FIELD_TEXT, NULL, NULL, 0, MUST},
 	[FLOW_ARG_DESCRIPTION] = {"description", FLOW_FIELD_TEXT},
-	[FLOW_ARG_TIMEOUT] = {"timeout", FLOW_FIELD_INTERVAL, NULL, NULL, 0, LATER},
+	[FLOW_ARG_TIMEOUT] = {"timeout", FLOW_FIELD_INTERVAL},
 	[FLOW_ARG_MAX_RUNS] = {"max_runs", FLOW_FIELD_INT, NULL, NULL, 0, LATER},
 	[FLOW_ARG_MAX_RUNS_BY] = {"max_runs_by", FLOW_FIELD_TEXT, NULL, NULL, 0, LATER},
 	[FLOW_ARG_MAX_PARALLEL] = {"max_parallel", FLOW_FIELD_INT, NULL, NULL, 0, LATER},
@@ -152,6 +152,8 @@ static void report_shape(FlowProblems *problems, const char *path,
 						 const char *message, const char *detail,
 						 const char *hint);
 static FlowStepKind kind_of(const FlowValue *value);
+static void push_argument(JsonbParseState **state, const FlowSpec *spec,
+						  FlowArgument argument);
 static JsonbValue *push_step(JsonbParseState **state, const FlowValue *values);
 
 FlowSpec *
@@ -421,10 +423,18 @@ FlowSpecToDocument(const FlowSpec *spec)
 	for (int i = 0; i < spec->n_steps; i++)
 		push_step(&state, spec->steps[i].values);
 	pushJsonbValue(&state, WJB_END_ARRAY, NULL);
-	if (spec->values[FLOW_ARG_RESUME_AFTER].isset)
-		FlowValuePush(&state, &FlowArgumentFields[FLOW_ARG_RESUME_AFTER],
-					  &spec->values[FLOW_ARG_RESUME_AFTER]);
+	push_argument(&state, spec, FLOW_ARG_TIMEOUT);
+	push_argument(&state, spec, FLOW_ARG_RESUME_AFTER);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* Arguments that belong to the version. */
+static void
+push_argument(JsonbParseState **state, const FlowSpec *spec,
+			  FlowArgument argument)
+{
+	if (!FlowValueIsInitial(&FlowArgumentFields[argument], &spec->values[argument]))
+		FlowValuePush(state, &FlowArgumentFields[argument], &spec->values[argument]);
 }
 
 static JsonbValue *

@@ -138,6 +138,7 @@ FlowPlanCompile(const FlowSpec *spec, const char *search_path,
 
 	definition->context = context;
 	definition->search_path = pstrdup(search_path);
+	definition->timeout = interval_usec(&spec->values[FLOW_ARG_TIMEOUT]);
 	definition->resume_after = interval_usec(&spec->values[FLOW_ARG_RESUME_AFTER]);
 	definition->n_steps = spec->n_steps;
 	definition->n_all = FlowBesideCount(spec);

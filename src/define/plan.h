@@ -138,6 +138,7 @@ typedef struct FlowDefinition
 	int32		version;
 	char	   *workflow;		/* name */
 	char	   *search_path;	/* under which its steps run */
+	int64		timeout;		/* of a run, microseconds, 0: none */
 	int64		resume_after;	/* microseconds, 0: never by itself */
 	bool		has_subflow;	/* a step starts runs */
 	bool		has_first;		/* a join may cancel what it depends on */

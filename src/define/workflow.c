@@ -280,6 +280,7 @@ compose_document(const FlowWorkflow *workflow,
 	push_interval(&state, FLOW_ARG_KEEP, &workflow->keep);
 	push_interval(&state, FLOW_ARG_KEEP_DATA, &workflow->keep_data);
 	push_member(&state, "search_path", stored->search_path);
+	push_stored(&state, stored, "timeout");
 	push_stored(&state, stored, "resume_after");
 	push_stored(&state, stored, "steps");
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));

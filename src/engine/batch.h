@@ -66,6 +66,7 @@ typedef struct FlowRunRef
 	const struct FlowItem *fails;	/* the first to fail the run */
 	const struct FlowItem *isolated;	/* the first to fail its branch */
 	const struct FlowItem *pauses;	/* the first to pause the run */
+	bool		overdue;		/* its deadline has passed */
 } FlowRunRef;
 
 /* One step of the batch, and what became of it */

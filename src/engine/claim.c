@@ -20,8 +20,10 @@
 #include "catalog/cat_task.h"
 #include "engine/claim.h"
 #include "engine/control.h"
+#include "engine/deadline.h"
 #include "engine/emission.h"
 #include "engine/isolated.h"
+#include "engine/waiting.h"
 #include "shmem/testpoint.h"
 
 static void add_item(FlowBatch *batch, const FlowTaskRow *row);
@@ -77,7 +79,7 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	FlowRunRef *run;
 
 	if (row->key.step_no == FLOW_STEP_RUN && row->key.item_no > 0 &&
-		row->key.item_no < FLOW_ITEM_LOOK)
+		!FlowWaitingIsLook(&row->key) && !FlowDeadlineIs(&row->key))
 		obey(batch, row);
 	else if (batch->plan->failure == NULL &&
 			 ((row->run_status == FLOW_RUN_PAUSED && !row->ended && !is_hook(row)) ||

@@ -26,6 +26,7 @@
 #include "engine/changes.h"
 #include "engine/context.h"
 #include "engine/control.h"
+#include "engine/deadline.h"
 #include "engine/emission.h"
 #include "engine/hook.h"
 #include "engine/ready.h"
@@ -595,6 +596,7 @@ retry_run(const FlowRunRow *run, const char *step)
 	forget_ends(run, only, &changes);
 	add_task(run, FLOW_STEP_RUN, 0, &changes);
 	FlowCrashClose(run->id, 0, 0);
+	FlowDeadlineSet(run->id, run->owner, FlowPlanLookup(run->definition_id));
 	FlowRunSetRetried(run->id);
 	FlowChangesWrite(&changes);
 	announce_tasks(run);

@@ -13,6 +13,7 @@
 #include "utils/jsonb.h"
 
 #include "engine/context.h"
+#include "engine/deadline.h"
 #include "engine/finish.h"
 #include "engine/hook.h"
 #include "engine/run.h"
@@ -38,6 +39,7 @@ FlowFinishRun(FlowRunRef *run, FlowRunStatus status, FlowChanges *changes)
 	end.workflow_id = run->workflow_id;
 	end.key = run->key;
 	FlowRowsAdd(&changes->ends, &end);
+	FlowDeadlineClear(run);
 	run->status = status;
 	if (run->parent_run != 0)
 		FlowSubflowTellEnd(run->parent_run, run->parent_step);

@@ -110,6 +110,9 @@ FlowRunErrorJson(const char *step, int attempt, const FlowFailure *failure)
 	push_text(&state, "detail", failure->detail);
 	push_text(&state, "hint", failure->hint);
 	push_text(&state, "context", failure->context);
+	if (step == NULL)
+		return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT,
+															   NULL)));
 	value.type = jbvString;
 	value.val.string.val = "attempt";
 	value.val.string.len = strlen("attempt");

@@ -19,6 +19,7 @@
 
 #include "engine/claim.h"
 #include "engine/control.h"
+#include "engine/deadline.h"
 #include "engine/emission.h"
 #include "engine/finish.h"
 #include "engine/hook.h"
@@ -55,6 +56,11 @@ FlowSettleItem(FlowItem *item, FlowChanges *changes)
 	if (item->step == NULL && FlowWaitingIsLook(&item->key))
 	{
 		FlowWaitingLook(item, changes);
+		return;
+	}
+	if (FlowDeadlineIs(&item->key))
+	{
+		FlowDeadlinePass(item, changes);
 		return;
 	}
 	if (item->step == NULL)
@@ -264,6 +270,7 @@ start_run(FlowItem *item, FlowChanges *changes)
 		return;
 	FlowRunSetStarted(run->id, &run->tid);
 	run->status = FLOW_RUN_RUNNING;
+	FlowDeadlineSet(run->id, run->owner, run->definition);
 	if (!run->notify)
 		return;
 	event = FlowRunEvent(run->id, run->workflow_id, run->key, "started",
@@ -324,7 +331,8 @@ FlowSettleRun(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 	if (FlowRunStatusIsFinal(run->status) ||
 		FlowControlStops(batch, run->id))
 		return;					/* whoever resumes it looks again */
-	if (FlowRunIsWinding(run) || run->fails != NULL)
+	if (FlowRunIsWinding(run) || run->fails != NULL ||
+		(run->overdue && run->ends.n < run->definition->n_steps))
 	{
 		FlowWindDown(batch, run, changes);
 		return;
@@ -360,7 +368,8 @@ settle_all(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 		FlowItem   *item = lfirst(cell);
 
 		if (item->run != run || item->status == FLOW_STEP_READY ||
-			item->overtaken || FlowWaitingIsLook(&item->key))
+			item->overtaken || FlowWaitingIsLook(&item->key) ||
+			FlowDeadlineIs(&item->key))
 			continue;			/* what follows was decided with its end */
 		if (item->step != NULL)
 		{

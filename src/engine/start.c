@@ -25,6 +25,7 @@
 #include "define/plan.h"
 #include "define/workflow.h"
 #include "engine/context.h"
+#include "engine/deadline.h"
 #include "engine/control.h"
 #include "engine/run.h"
 #include "engine/start.h"
@@ -358,6 +359,8 @@ insert_tasks(const FlowStart *start, const FlowWorkflow *workflow,
 	}
 	if (later)
 		FlowWakeNoteDue(&rows[0].key, start->start_at);
+	else
+		FlowDeadlineSet(run_id, workflow->owner, definition);
 }
 
 static void

@@ -19,8 +19,10 @@
 #include "define/plan.h"
 #include "engine/drain.h"
 #include "engine/start.h"
+#include "engine/waiting.h"
 #include "engine/whole.h"
 
+static void refuse_kinds(int64 run_id, const char *workflow);
 static void raise_failure(int64 run_id, const char *workflow,
 						  NullableDatum error) pg_attribute_noreturn();
 static void raise_waiting(const FlowRunRow *run, const char *workflow) pg_attribute_noreturn();
@@ -43,6 +45,7 @@ FlowWholeExecute(const char *workflow, Datum input, bool *isnull)
 	start.start_at = DT_NOBEGIN;
 	start.slot = DT_NOBEGIN;
 	run_id = FlowRunStart(&start);
+	refuse_kinds(run_id, workflow);
 	(void) FlowDrain(run_id, 0, true);
 
 	FlowIdentityRaise(&identity);
@@ -58,6 +61,29 @@ FlowWholeExecute(const char *workflow, Datum input, bool *isnull)
 	return output.value;
 }
 
+/* Kinds that have to wait: their time does not elapse for this. */
+static void
+refuse_kinds(int64 run_id, const char *workflow)
+{
+	FlowIdentity identity;
+	FlowDefinition *definition;
+	FlowRunRow	run;
+
+	FlowIdentityRaise(&identity);
+	if (!FlowRunLoad(run_id, &run))
+		elog(ERROR, "run " INT64_FORMAT " is gone", run_id);
+	FlowIdentityRestore(&identity);
+	definition = FlowPlanLookup(run.definition_id);
+	for (int i = 0; i < definition->n_steps; i++)
+		if (FlowWaitingIs(&definition->steps[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("workflow \"%s\" cannot be executed at once", workflow),
+					 errdetail("Step \"%s\" waits for something.",
+							   definition->steps[i].name),
+					 errhint("Use flow_start(), and let the workers run it.")));
+}
+
 static void
 raise_failure(int64 run_id, const char *workflow, NullableDatum error)
 {
@@ -68,9 +94,12 @@ raise_failure(int64 run_id, const char *workflow, NullableDatum error)
 	ereport(ERROR,
 			(errcode(code ? MAKE_SQLSTATE(code[0], code[1], code[2], code[3], code[4])
 					 : ERRCODE_INTERNAL_ERROR),
-			 errmsg("step \"%s\" of workflow \"%s\" failed: %s",
-					text_of(error.value, "step"), workflow,
-					text_of(error.value, "message")),
+			 text_of(error.value, "step") == NULL
+			 ? errmsg("workflow \"%s\" failed: %s", workflow,
+					  text_of(error.value, "message"))
+			 : errmsg("step \"%s\" of workflow \"%s\" failed: %s",
+					  text_of(error.value, "step"), workflow,
+					  text_of(error.value, "message")),
 			 detail ? errdetail_internal("%s", detail)
 			 : errdetail("Nothing of run " INT64_FORMAT " is kept.", run_id),
 			 hint ? errhint("%s", hint) : 0));

@@ -19,6 +19,7 @@
 
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"
+#include "engine/deadline.h"
 #include "engine/finish.h"
 #include "engine/run.h"
 #include "engine/settle.h"
@@ -41,7 +42,7 @@ static bool has_failed(const FlowRunRef *run);
 void
 FlowWindDown(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 {
-	if (run->fails != NULL)
+	if (run->fails != NULL || run->overdue)
 		set_failing(run);
 	if (take_away_tasks(batch, run, changes) ||
 		run->status == FLOW_RUN_PAUSED || run->status == FLOW_RUN_HELD)
@@ -59,10 +60,10 @@ set_failing(FlowRunRef *run)
 {
 	if (FlowRunIsWinding(run))
 		return;
-	FlowRunSetFailing(run->id,
-					  FlowRunErrorJson(run->fails->step->name,
-									   run->fails->attempt,
-									   run->fails->failure), &run->tid);
+	FlowRunSetFailing(run->id, run->fails == NULL ? FlowDeadlineError(run)
+					  : FlowRunErrorJson(run->fails->step->name,
+										 run->fails->attempt,
+										 run->fails->failure), &run->tid);
 	run->failing = true;
 }
 

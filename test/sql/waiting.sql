@@ -182,6 +182,26 @@ SELECT flow_drain(:run);
 SELECT error->>'sqlstate', error->>'message' FROM flow.run WHERE id = :run;
 SELECT pg_temp.try($$ SELECT flow_define('w-bad', ARRAY[flow_step('s', 'SELECT 1', again => 'null', isolation => 'serializable')]) $$);
 
+-- A workflow that waits is not executed at once
+SELECT pg_temp.try($$ SELECT flow_execute('w-gate') $$), pg_temp.try($$ SELECT flow_execute('w-delay') $$);
+
+-- The deadline of a run: it leaves nothing behind, and does not elapse by skip_time
+SELECT flow_define('w-deadline', ARRAY[flow_step('a', 'SELECT 1 AS n'), flow_delay('d', '1 hour', after => '{a}')], timeout => '1 day');
+SELECT flow_definition('w-deadline')->>'timeout', flow_define(flow_definition('w-deadline'));
+SELECT flow_start('w-deadline') AS run \gset
+SELECT flow_drain(:run, skip_time => true);
+SELECT status FROM flow.run WHERE id = :run;
+SELECT flow_start('w-deadline') AS run \gset
+SELECT flow_drain(:run), flow_cancel(:run);
+SELECT count(*) FROM flow_internal.task t JOIN flow.run r ON r.id = t.run_id WHERE r.status IN ('completed', 'failed', 'cancelled');
+SELECT flow_define('w-overdue', ARRAY[flow_step('a', 'SELECT 1 AS n'), flow_delay('d', '1 hour', after => '{a}'), flow_step('z', 'SELECT 1', after => '{d}'),
+	flow_step('last', 'SELECT 2', after => '{z}', needs => 'always')], timeout => '1 microsecond');
+SELECT flow_start('w-overdue') AS run \gset
+SELECT flow_drain(:run) > 0;
+SELECT name, status, reason FROM flow.step WHERE run_id = :run ORDER BY step_no;
+SELECT status, error FROM flow.run WHERE id = :run;
+SELECT pg_temp.try($$ SELECT flow_define('w-bad', ARRAY[flow_wait('s')], timeout => '0') $$), pg_temp.try($$ SELECT flow_define('w-bad', ARRAY[flow_wait('s')], timeout => '2000 years') $$);
+
 -- A run that fails or is cancelled ends what waits; a step that always runs may wait
 SELECT flow_define('w-fails', ARRAY[
 	flow_wait('s'), flow_approval('ok'), flow_delay('d', '1 day'),

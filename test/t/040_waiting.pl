@@ -62,6 +62,23 @@ is(value($node, q{SELECT count(*) FROM flow.run r WHERE workflow = 'limited' AND
 	AND (status = 'completed') <> EXISTS (SELECT FROM flow.signal s WHERE s.taken_by_run = r.id)}), '0', 'and what ended it is what is recorded');
 is(value($node, q{SELECT count(*) FROM flow_internal.task}), '0', 'nothing is left behind');
 
+# The deadline of a run, also over a restart and a pause
+$node->safe_psql('postgres', q{SELECT flow_define('late', ARRAY[flow_wait('s')], timeout => '1 s'), flow_define('soon', ARRAY[flow_wait('s')], timeout => '1 h')}, @shop);
+my $late = value($node, q{SELECT flow_start('late')}, @shop);
+my $paused = value($node, q{SELECT flow_start('late')}, @shop);
+$node->safe_psql('postgres', "SELECT flow_pause($paused)");
+my $soon = value($node, q{SELECT flow_start('soon')}, @shop);
+$node->stop('immediate');
+$node->start;
+is(value($node, "SELECT status, error->>'sqlstate', duration >= interval '1 s' FROM flow_await($late, '60 s')"), 'failed|WF004|t', 'a run fails at its deadline');
+wait_for($node, "(SELECT due_at IS NULL FROM flow_internal.task WHERE run_id = $paused AND item_no = 3)");
+is(value($node, "SELECT status FROM flow.run WHERE id = $paused"), 'paused', '... not while it is paused');
+$node->safe_psql('postgres', "SELECT flow_resume($paused)");
+is(value($node, "SELECT status, error->>'sqlstate' FROM flow_await($paused, '60 s')"), 'failed|WF004', '... but when it goes on');
+$node->safe_psql('postgres', "SELECT flow_signal($soon, 's')");
+is(value($node, "SELECT status FROM flow_await($soon, '60 s')"), 'completed', 'one that ends in time completes');
+wait_for_end($node, 'deadlines leave nothing behind');
+
 # A step that runs again keeps what each round did
 $node->safe_psql('postgres', q{CREATE TABLE laps (run_id bigint); SELECT flow_define('laps', ARRAY[
 	flow_step('a', 'SELECT 1'),
