@@ -183,21 +183,6 @@ extern FlowBatch *FlowBatchCurrent(void);
 /* Finds a run of the batch, or NULL. */
 extern FlowRunRef *FlowBatchFindRun(FlowBatch *batch, int64 run_id);
 
-/*
- * True if the run is on its way to a bad end: nothing starts but the steps that
- * always run.
- */
-extern bool FlowRunIsWinding(const FlowRunRef *run);
-
-/*
- * True if steps of the run can be ended by others than who runs them, or
- * before their turn; then it has to be known which have.
- */
-extern bool FlowRunMayOvertake(const FlowRunRef *run);
-
-/* True if the run, as far as it has come, still runs that step. */
-extern bool FlowRunLets(const FlowRunRef *run, const FlowStepDef *step);
-
 /* Gives up the transaction of the batch; no step is to blame. */
 extern void FlowBatchAbandon(FlowBatch *batch, FlowVerdict verdict) pg_attribute_noreturn();
 

@@ -33,4 +33,19 @@ extern void FlowClaimSkip(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step);
  */
 extern int	FlowRunTried(const FlowRunRef *run, const FlowStepDef *step);
 
+/*
+ * True if the run is on its way to a bad end: nothing starts but the steps that
+ * always run.
+ */
+extern bool FlowRunIsWinding(const FlowRunRef *run);
+
+/*
+ * True if steps of the run can be ended by others than who runs them, or
+ * before their turn; then it has to be known which have.
+ */
+extern bool FlowRunMayOvertake(const FlowRunRef *run);
+
+/* True if the run, as far as it has come, still runs that step. */
+extern bool FlowRunLets(const FlowRunRef *run, const FlowStepDef *step);
+
 #endif							/* FLOW_CLAIM_H */

@@ -24,6 +24,7 @@
 
 #include "base/json.h"
 #include "define/beside.h"
+#include "engine/claim.h"
 #include "engine/hook.h"
 #include "shmem/wake.h"
 

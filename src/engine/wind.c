@@ -19,6 +19,7 @@
 
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"
+#include "engine/claim.h"
 #include "engine/deadline.h"
 #include "engine/finish.h"
 #include "engine/run.h"
