@@ -37,6 +37,7 @@
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_run.h"
 #include "catalog/catalog.h"
+#include "engine/claim.h"
 #include "engine/context.h"
 #include "engine/emission.h"
 #include "engine/control.h"
@@ -179,7 +180,8 @@ hold_run(FlowBatch *batch, FlowRunRef *run)
 	if (FlowRunHold(run->id, &status, &epoch) != FLOW_HOLD_TAKEN ||
 		(FlowRunStatusIsFinal(status) && !is_hook) || epoch != run->epoch)
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
-	if (FlowOutcomeIsThere(run->id, batch->isolated->key.step_no))
+	if (FlowRunMayOvertake(run) &&
+		FlowOutcomeIsThere(run->id, batch->isolated->key.step_no))
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);	/* it was overtaken */
 	AtEOXact_GUC(false, nest);
 	batch->verdict = FLOW_VERDICT_ERROR;
