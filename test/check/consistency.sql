@@ -31,7 +31,7 @@ UNION ALL
 SELECT 'unfinished step of a finished run', s.run_id, s.name || ' ' || s.status
 FROM step s JOIN flow.run r ON r.id = s.run_id
 WHERE r.status IN ('completed', 'failed', 'cancelled')
-AND s.status NOT IN ('completed', 'failed', 'skipped', 'cancelled')
+AND s.status NOT IN ('completed', 'failed', 'skipped', 'cancelled', 'compensated', 'compensation_failed')
 UNION ALL
 SELECT 'completed run with another step', s.run_id, s.name || ' ' || s.status
 FROM step s JOIN flow.run r ON r.id = s.run_id
@@ -53,7 +53,7 @@ WHERE s.effects > 1
 UNION ALL
 SELECT 'effect of a step that is ' || s.status, s.run_id, s.name
 FROM step s
-WHERE s.status <> 'completed' AND s.effects > 0
+WHERE s.status NOT IN ('completed', 'compensated', 'compensation_failed') AND s.effects > 0
 UNION ALL
 SELECT 'effect of no step', a.run_id, a.step
 FROM audit a

@@ -38,6 +38,8 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE account (owner text, no int, balance int NOT NULL, PRIMARY KEY (owner, no));
 	INSERT INTO account SELECT o, n, 1000 FROM unnest('{ann,bob,cyd}'::text[]) o, generate_series(1, 20) n;
 	GRANT SELECT, UPDATE ON account TO PUBLIC;
+	CREATE TABLE undone (run_id bigint, step text);
+	GRANT INSERT ON undone TO PUBLIC;
 	CREATE FUNCTION stumble(attempt int) RETURNS void LANGUAGE plpgsql AS $$
 	BEGIN
 		IF attempt = 1 THEN RAISE EXCEPTION 'not yet'; END IF;
@@ -68,17 +70,28 @@ foreach my $owner (@owners)
 	define($owner, 'slow', audited('a', undef, 'SELECT pg_sleep(0.03)'), audited('b', q{after => '{a}', batch => false}));
 	define($owner, 'retries', audited('a', q{retries => 3, retry_delay => '20 ms'}, 'SELECT stumble(flow.attempt)'), audited('b', q{after => '{a}'}));
 	define($owner, 'fails', audited('a'), audited('b', q{after => '{a}'}, 'SELECT 1 / 0'), audited('c', q{after => '{b}'}));
+	define($owner, 'branches', audited('a'), q{flow_choice('side', $$ CASE WHEN random() < 0.5 THEN 'l' ELSE 'r' END $$, after => '{a}')},
+		audited('l', q{after => '{side:l}'}), audited('r', q{after => '{side:r}', batch => false}), audited('j', q{after => '{l,r}', needs => 'any'}));
+	define($owner, 'subs', audited('a'), "flow_subflow('s', '$owner-chain', after => '{a}')", "flow_subflow('t', '$owner-fan')", audited('z', q{after => '{s,t}'}));
+	define($owner, 'waits', audited('a'), q{flow_delay('d', '30 ms', after => '{a}')}, q{flow_wait('w', after => '{d}')}, audited('z', q{after => '{w}'}));
+	define($owner, 'undoes', audited('a', q{undo => $$ INSERT INTO undone VALUES (flow.run_id, 'a') $$}),
+		audited('b', q{after => '{a}', undo => $$ INSERT INTO undone VALUES (flow.run_id, 'b') $$}), audited('c', q{after => '{b}'}, 'SELECT 1 / 0'));
 }
-my @workflows = map { my $owner = $_; map { "$owner-$_" } qw(chain fan money levels slow retries fails) } @owners;
+my @workflows = map { my $owner = $_; map { "$owner-$_" } qw(chain fan money levels slow retries fails branches subs waits undoes) } @owners;
 
 # Runs whose start was acknowledged, by id
 my %acknowledged;
 
 sub load
 {
+	# what waits for a signal is sent it in the same transaction
 	my $starts = join(' UNION ALL ', map {
-		sprintf(q{SELECT flow_start('%s', start_at => %s) FROM generate_series(1, %d)},
-			$workflows[ rand @workflows ],
+		my $workflow = $workflows[ rand @workflows ];
+
+		sprintf($workflow =~ /-waits$/
+			? q{SELECT r FROM (SELECT flow_start('%s', start_at => %s) AS r FROM generate_series(1, %d) OFFSET 0) s CROSS JOIN LATERAL (SELECT flow_signal(r, 'w') OFFSET 0) g}
+			: q{SELECT flow_start('%s', start_at => %s) FROM generate_series(1, %d)},
+			$workflow,
 			rand() < 0.2 ? q{now() + random() * interval '300 ms'} : 'NULL', 1 + rand 25)
 	} 1 .. 8);
 	my $out = ask($node, "BEGIN; $starts; COMMIT; SELECT 'committed'");
@@ -213,17 +226,25 @@ while ($done < $kills)
 }
 note('report: killed ', join(', ', map { "$_ $struck{$_}" } sort keys %struck));
 wait_through($node, 'true');
-wait_for($node, q{NOT EXISTS (SELECT FROM flow_internal.task t JOIN flow.run r ON r.id = t.run_id WHERE r.status IN ('pending', 'running'))}, 'all runs that are not paused end');
-$node->safe_psql('postgres', q{SELECT flow_resume(id) FROM flow.run WHERE status = 'paused'});
-wait_for_end($node, '... and the paused ones once they are resumed');
+wait_for($node, q{NOT EXISTS (SELECT FROM flow_internal.task t JOIN flow.run r ON r.id = t.run_id WHERE r.status IN ('pending', 'running')
+	AND NOT EXISTS (SELECT FROM flow.run c WHERE c.parent_run = r.id AND c.finished_at IS NULL))}, 'all runs that are not paused end');
+steer($node, 'flow_resume', q{SELECT id FROM flow.run WHERE status = 'paused'});
+wait_for($node, q{(SELECT count(*) FILTER (WHERE try_flow_resume(id)) FROM (SELECT id FROM flow.run WHERE status = 'paused' OFFSET 0) p) = 0
+	AND NOT EXISTS (SELECT FROM flow_internal.task)}, '... and the paused ones once they are resumed');
 
 is_consistent($node, 'nothing was lost or done twice');
+is(value($node, q{SELECT count(*) FROM flow.step s JOIN flow.run r ON r.id = s.run_id WHERE r.workflow LIKE '%-undoes' AND s.name IN ('a', 'b')
+	AND (SELECT count(*) FROM undone u WHERE u.run_id = s.run_id AND u.step = s.name) <> CASE s.status WHEN 'compensated' THEN 1 ELSE 0 END}), '0',
+	'what was undone, was undone once');
+is(value($node, q{SELECT count(*) FROM flow.step s WHERE s.kind = 'subflow' AND s.status = 'completed'
+	AND (SELECT count(*) FROM flow.run c WHERE c.parent_run = s.run_id AND c.parent_step = s.name AND c.status = 'completed') <> 1}), '0', 'every sub-workflow ran once');
 is(value($node, 'SELECT DISTINCT sum(balance) FROM account GROUP BY owner'), '20000', 'the books of each owner agree');
 my %there = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', 'SELECT id FROM flow.run');
 is(scalar(grep { !$there{$_} } keys %acknowledged), 0, 'every run whose start was acknowledged is there');
 cmp_ok(scalar(keys %acknowledged), '>', 0, '... and there are some');
 is(value($node, q{
-	SELECT count(*) FROM flow.run r WHERE r.status = 'failed' AND r.workflow NOT LIKE '%-fails'
+	SELECT count(*) FROM flow.run r WHERE r.status = 'failed' AND r.workflow NOT LIKE '%-fails' AND r.workflow NOT LIKE '%-undoes'
+	AND NOT (r.workflow LIKE '%-subs' AND r.error->>'sqlstate' IN ('57014', 'WF005'))
 	AND (r.error->>'sqlstate' <> 'WF005'
 		OR 2 > (SELECT count(*) FROM flow_internal.crash c WHERE c.run_id = r.id AND c.charged))}), '0', 'no run failed but by its own fault, or was killed twice');
 is(value($node, q{SELECT count(*) FROM audit a JOIN flow.run r ON r.id = a.run_id WHERE a.role <> r.owner}), '0', 'no step ran as another role');
