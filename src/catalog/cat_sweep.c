@@ -56,9 +56,8 @@ static FlowStatement read_ready_tasks = {
 	" AND t.status = 'ready' AND t.priority = $4"
 	" AND (t.run_id, t.step_no, t.item_no) >= ($5, $6, $7)"
 	" AND t.ready_at < $8"
-	" AND CASE (SELECT r.status FROM flow_internal.run r WHERE r.id = t.run_id)"
-	"  WHEN 'held' THEN false WHEN 'paused' THEN " FLOW_TASK_IS_TIMER
-	" OR t.asked IS NOT NULL ELSE true END"
+	" AND (SELECT r.status <> 'held' AND (r.status <> 'paused' OR t.asked IS NOT NULL"
+	"  OR " FLOW_TASK_IS_TIMER ") FROM flow_internal.run r WHERE r.id = t.run_id)"
 	" ORDER BY t.run_id, t.step_no, t.item_no LIMIT $9",
 	.expect = SPI_OK_SELECT,
 	.nargs = 9,

@@ -39,6 +39,7 @@ $node->safe_psql('postgres', q{
 	INSERT INTO account SELECT o, n, 1000 FROM unnest('{ann,bob,cyd}'::text[]) o, generate_series(1, 20) n;
 	GRANT SELECT, UPDATE ON account TO PUBLIC;
 	CREATE TABLE undone (run_id bigint, step text);
+	CREATE INDEX ON undone (run_id);
 	GRANT INSERT ON undone TO PUBLIC;
 	CREATE FUNCTION stumble(attempt int) RETURNS void LANGUAGE plpgsql AS $$
 	BEGIN
@@ -237,7 +238,7 @@ is(value($node, q{SELECT count(*) FROM flow.step s JOIN flow.run r ON r.id = s.r
 	AND (SELECT count(*) FROM undone u WHERE u.run_id = s.run_id AND u.step = s.name) <> CASE s.status WHEN 'compensated' THEN 1 ELSE 0 END}), '0',
 	'what was undone, was undone once');
 is(value($node, q{SELECT count(*) FROM flow.step s WHERE s.kind = 'subflow' AND s.status = 'completed'
-	AND (SELECT count(*) FROM flow.run c WHERE c.parent_run = s.run_id AND c.parent_step = s.name AND c.status = 'completed') <> 1}), '0', 'every sub-workflow ran once');
+	AND (SELECT count(*) FROM flow_internal.run c WHERE c.parent_run = s.run_id AND c.parent_step = s.step_no AND c.status = 'completed') <> 1}), '0', 'every sub-workflow ran once');
 is(value($node, 'SELECT DISTINCT sum(balance) FROM account GROUP BY owner'), '20000', 'the books of each owner agree');
 my %there = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', 'SELECT id FROM flow.run');
 is(scalar(grep { !$there{$_} } keys %acknowledged), 0, 'every run whose start was acknowledged is there');
