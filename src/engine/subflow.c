@@ -19,8 +19,9 @@
 #include "engine/subflow.h"
 #include "shmem/wake.h"
 
-static FlowItem *ended_step(FlowItem *message);
-static FlowTaskRow *waiting_task(const FlowRunRef *run, int step_no);
+static FlowItem *ended_step(FlowBatch *batch, FlowItem *message);
+static FlowTaskRow *waiting_task(FlowBatch *batch, const FlowRunRef *run,
+								 int step_no);
 static FlowFailure *failure_of(const FlowChildRow *child);
 static char *text_of(const FlowChildRow *child, const char *key);
 
@@ -64,7 +65,7 @@ FlowSubflowSettle(FlowBatch *batch)
 			!message->run->locked ||
 			FlowRunStatusIsFinal(message->run->status))
 			continue;
-		item = ended_step(message);
+		item = ended_step(batch, message);
 		if (item != NULL)
 			ended = lappend(ended, item);
 	}
@@ -73,11 +74,11 @@ FlowSubflowSettle(FlowBatch *batch)
 
 /* NULL if the step does not wait any more, or not for a run that has ended. */
 static FlowItem *
-ended_step(FlowItem *message)
+ended_step(FlowBatch *batch, FlowItem *message)
 {
 	FlowRunRef *run = message->run;
 	int			no = -message->key.item_no;
-	FlowTaskRow *task = waiting_task(run, no);
+	FlowTaskRow *task = waiting_task(batch, run, no);
 	FlowChildRow child;
 	FlowItem   *item;
 
@@ -106,8 +107,12 @@ ended_step(FlowItem *message)
 	return item;
 }
 
+/*
+ * A worker that has claimed the step by an old entry of the queue holds the row
+ * although it waits, until the end of its batch: then the message is kept.
+ */
 static FlowTaskRow *
-waiting_task(const FlowRunRef *run, int step_no)
+waiting_task(FlowBatch *batch, const FlowRunRef *run, int step_no)
 {
 	ListCell   *cell;
 
@@ -117,6 +122,13 @@ waiting_task(const FlowRunRef *run, int step_no)
 
 		if (task->key.step_no == step_no && task->waits)
 			return task;
+	}
+	foreach(cell, FlowTaskListOf(run->id))
+	{
+		FlowTaskRow *task = lfirst(cell);
+
+		if (task->key.step_no == step_no && task->waits)
+			FlowBatchAbandon(batch, FLOW_VERDICT_AGAIN);
 	}
 	return NULL;
 }

@@ -30,6 +30,7 @@
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
 
+static void require_all(const FlowRunRef *run, List *waiting);
 static bool has_message(const FlowRunRef *run, const FlowStepKey *key);
 
 bool
@@ -237,6 +238,7 @@ void
 FlowWaitingLook(FlowItem *item, FlowChanges *changes)
 {
 	FlowRunRef *run = item->run;
+	List	   *waiting;
 	ListCell   *cell;
 
 	item->status = FLOW_STEP_COMPLETED;
@@ -244,7 +246,9 @@ FlowWaitingLook(FlowItem *item, FlowChanges *changes)
 	if (FlowRunStatusIsFinal(run->status))
 		return;
 	FLOW_TEST_POINT("waiting-look");
-	foreach(cell, FlowWaitingLockOf(run->id))
+	waiting = FlowWaitingLockOf(run->id);
+	require_all(run, waiting);
+	foreach(cell, waiting)
 	{
 		FlowStepKey *key = lfirst(cell);
 		FlowReady	ready;
@@ -260,6 +264,26 @@ FlowWaitingLook(FlowItem *item, FlowChanges *changes)
 										  run->priority);
 		FlowWakeNoteReady(run->owner, &ready);
 	}
+}
+
+/*
+ * A worker that has claimed a step by an old entry of the queue holds its row
+ * although it waits, until the end of its batch: then the message is kept, and
+ * looked at again.
+ */
+static void
+require_all(const FlowRunRef *run, List *waiting)
+{
+	int			n = 0;
+	ListCell   *cell;
+
+	foreach(cell, FlowTaskListOf(run->id))
+		n += ((FlowTaskRow *) lfirst(cell))->waits;
+	if (n > list_length(waiting))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("a step of run " INT64_FORMAT " that waits is held by somebody", run->id),
+				 errdetail("What was sent to the run is looked at again.")));
 }
 
 void
