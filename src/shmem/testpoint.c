@@ -66,6 +66,8 @@ static const char *const points[] = {
 	"take-popped",				/* entries are off the queue, not yet claimed */
 	"timer-fire",				/* before due steps are made ready */
 	"timer-fired",				/* they are, but not committed */
+	"waiting-look",				/* before what a run was sent is looked at */
+	"waiting-park",				/* a step that waits on is to be put aside */
 	"worker-retire",			/* it has decided to end */
 	"worker-start",				/* connected, not yet listed */
 };

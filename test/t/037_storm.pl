@@ -247,7 +247,8 @@ is(value($node, q{
 	SELECT count(*) FROM flow.run r WHERE r.status = 'failed' AND r.workflow NOT LIKE '%-fails' AND r.workflow NOT LIKE '%-undoes'
 	AND NOT (r.workflow LIKE '%-subs' AND r.error->>'sqlstate' IN ('57014', 'WF005'))
 	AND (r.error->>'sqlstate' <> 'WF005'
-		OR 2 > (SELECT count(*) FROM flow_internal.crash c WHERE c.run_id = r.id AND c.charged))}), '0', 'no run failed but by its own fault, or was killed twice');
+		OR 2 > (SELECT count(*) FROM flow_internal.crash c WHERE c.run_id = r.id AND c.charged))}), '0', 'no run failed but by its own fault, or was killed twice')
+	or diag($node->safe_psql('postgres', q{SELECT workflow, error->>'sqlstate', error->>'message', count(*) FROM flow.run WHERE status = 'failed' GROUP BY 1, 2, 3}));
 is(value($node, q{SELECT count(*) FROM audit a JOIN flow.run r ON r.id = a.run_id WHERE a.role <> r.owner}), '0', 'no step ran as another role');
 note('report: failed because they were killed twice: ', value($node, q{SELECT count(*) FROM flow.run WHERE error->>'sqlstate' = 'WF005'}));
 note('report: runs ', value($node, q{SELECT string_agg(status || ' ' || n, ', ') FROM (SELECT status, count(*) AS n FROM flow.run GROUP BY 1) s}));
