@@ -289,7 +289,7 @@ settle(FlowBatch *batch, FlowChanges *changes)
 			FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
 		if (item->waiting != NULL)
 			FlowWaitingEnd(batch, item);
-		FlowSettleItem(item, changes);
+		FlowSettleItem(batch, item, changes);
 	}
 	learn_ends(batch);
 	foreach(cell, batch->runs)

@@ -49,13 +49,13 @@ static void take_away(FlowRunRef *run, int step_no, FlowChanges *changes);
 static void pause_run(FlowRunRef *run, FlowChanges *changes);
 
 void
-FlowSettleItem(FlowItem *item, FlowChanges *changes)
+FlowSettleItem(FlowBatch *batch, FlowItem *item, FlowChanges *changes)
 {
 	FlowRunRef *run = item->run;
 
 	if (item->step == NULL && FlowWaitingIsLook(&item->key))
 	{
-		FlowWaitingLook(item, changes);
+		FlowWaitingLook(batch, item, changes);
 		return;
 	}
 	if (FlowDeadlineIs(&item->key))

@@ -10,7 +10,7 @@
 #include "engine/changes.h"
 
 /* Records one item: its outcome, its failed attempt, its end as a task. */
-extern void FlowSettleItem(FlowItem *item, FlowChanges *changes);
+extern void FlowSettleItem(FlowBatch *batch, FlowItem *item, FlowChanges *changes);
 
 /*
  * True if it has to be known which steps of the run have ended, and this is

@@ -30,7 +30,7 @@
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
 
-static void require_all(const FlowRunRef *run, List *waiting);
+static void require_all(FlowBatch *batch, const FlowRunRef *run, List *waiting);
 static bool has_message(const FlowRunRef *run, const FlowStepKey *key);
 
 bool
@@ -235,7 +235,7 @@ has_message(const FlowRunRef *run, const FlowStepKey *key)
 }
 
 void
-FlowWaitingLook(FlowItem *item, FlowChanges *changes)
+FlowWaitingLook(FlowBatch *batch, FlowItem *item, FlowChanges *changes)
 {
 	FlowRunRef *run = item->run;
 	List	   *waiting;
@@ -247,7 +247,7 @@ FlowWaitingLook(FlowItem *item, FlowChanges *changes)
 		return;
 	FLOW_TEST_POINT("waiting-look");
 	waiting = FlowWaitingLockOf(run->id);
-	require_all(run, waiting);
+	require_all(batch, run, waiting);
 	foreach(cell, waiting)
 	{
 		FlowStepKey *key = lfirst(cell);
@@ -272,7 +272,7 @@ FlowWaitingLook(FlowItem *item, FlowChanges *changes)
  * looked at again.
  */
 static void
-require_all(const FlowRunRef *run, List *waiting)
+require_all(FlowBatch *batch, const FlowRunRef *run, List *waiting)
 {
 	int			n = 0;
 	ListCell   *cell;
@@ -280,10 +280,7 @@ require_all(const FlowRunRef *run, List *waiting)
 	foreach(cell, FlowTaskListOf(run->id))
 		n += ((FlowTaskRow *) lfirst(cell))->waits;
 	if (n > list_length(waiting))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("a step of run " INT64_FORMAT " that waits is held by somebody", run->id),
-				 errdetail("What was sent to the run is looked at again.")));
+		FlowBatchAbandon(batch, FLOW_VERDICT_AGAIN);
 }
 
 void

@@ -54,8 +54,11 @@ extern void FlowWaitingFail(FlowItem *item, int sqlstate, char *message,
 extern void FlowWaitingEnd(FlowBatch *batch, FlowItem *item);
 extern void FlowWaitingPark(FlowItem *item, FlowChanges *changes);
 
-/* The row that asks to look: whoever has got what it waits for is ready. */
-extern void FlowWaitingLook(FlowItem *item, FlowChanges *changes);
+/*
+ * The row that asks to look: whoever has got what it waits for is ready.  Gives
+ * the batch up, to be done again, if somebody holds a step that waits.
+ */
+extern void FlowWaitingLook(FlowBatch *batch, FlowItem *item, FlowChanges *changes);
 
 /*
  * After a message was inserted: a worker looks at it once this transaction has

@@ -123,7 +123,7 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 		item->tid = task->tid;
 		item->status = FLOW_STEP_CANCELLED;
 		item->reason = reason_of(run);
-		FlowSettleItem(item, changes);
+		FlowSettleItem(batch, item, changes);
 	}
 	return count_tasks(run) > mine;
 }
