@@ -51,6 +51,7 @@ OBJS += \
 	src/catalog/cat_child.o \
 	src/catalog/cat_crash.o \
 	src/catalog/cat_event.o \
+	src/catalog/cat_item.o \
 	src/catalog/cat_look.o \
 	src/catalog/cat_outcome.o \
 	src/catalog/cat_prune.o \
@@ -74,6 +75,7 @@ OBJS += \
 	src/define/events.o \
 	src/define/graph.o \
 	src/define/graphfuncs.o \
+	src/define/item.o \
 	src/define/javascript.o \
 	src/define/names.o \
 	src/define/options.o \
@@ -101,6 +103,7 @@ OBJS += \
 	src/engine/execute.o \
 	src/engine/finish.o \
 	src/engine/flush.o \
+	src/engine/gather.o \
 	src/engine/hook.o \
 	src/engine/isolated.o \
 	src/engine/kinds/approval.o \
@@ -110,6 +113,7 @@ OBJS += \
 	src/engine/kinds/sql.o \
 	src/engine/kinds/subflow.o \
 	src/engine/kinds/wait.o \
+	src/engine/map.o \
 	src/engine/override.o \
 	src/engine/park.o \
 	src/engine/ready.o \
@@ -120,6 +124,7 @@ OBJS += \
 	src/engine/retention.o \
 	src/engine/retentionfuncs.o \
 	src/engine/retry.o \
+	src/engine/retryrun.o \
 	src/engine/round.o \
 	src/engine/run.o \
 	src/engine/runfuncs.o \
@@ -187,6 +192,7 @@ REGRESS = \
 	hooks \
 	isolated \
 	joins \
+	maps \
 	override \
 	owner \
 	reference \

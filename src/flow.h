@@ -120,7 +120,8 @@ typedef enum FlowResultMode
 	FLOW_RESULT_ROW,
 	FLOW_RESULT_ROWS,
 	FLOW_RESULT_NONE,
-	FLOW_RESULT_VALUE			/* of an expression: its value */
+	FLOW_RESULT_VALUE,			/* of an expression: its value */
+	FLOW_RESULT_OBJECTS			/* an array of rows, each an object */
 } FlowResultMode;
 
 /* When a step runs, given how the steps it depends on have ended */

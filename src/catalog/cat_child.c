@@ -17,18 +17,20 @@
 
 static FlowStatement child_of = {
 	.sql = "SELECT id, status, created_at, output, error FROM flow_internal.run"
-	" WHERE parent_run = $1 AND parent_step = $2 ORDER BY id DESC LIMIT 1",
+	" WHERE parent_run = $1 AND parent_step = $2 AND parent_item = $3"
+	" ORDER BY id DESC LIMIT 1",
 	.expect = SPI_OK_SELECT,
-	.nargs = 2,
-	.argtypes = {INT8OID, INT4OID}
+	.nargs = 3,
+	.argtypes = {INT8OID, INT4OID, INT4OID}
 };
 
 static FlowStatement list_of = {
 	.sql = "SELECT id FROM flow_internal.run WHERE parent_run = $1"
-	" AND ($2 = 0 OR parent_step = $2) AND (finished_at IS NOT NULL) = $3 ORDER BY id",
+	" AND ($2 = 0 OR parent_step = $2) AND ($3 = 0 OR parent_item = $3)"
+	" AND (finished_at IS NOT NULL) = $4 ORDER BY id",
 	.expect = SPI_OK_SELECT,
-	.nargs = 3,
-	.argtypes = {INT8OID, INT4OID, BOOLOID}
+	.nargs = 4,
+	.argtypes = {INT8OID, INT4OID, INT4OID, BOOLOID}
 };
 
 static FlowStatement tell = {
@@ -44,11 +46,13 @@ static FlowStatement tell = {
 };
 
 bool
-FlowChildOf(int64 parent, int32 step_no, FlowChildRow *child)
+FlowChildOf(const FlowStepKey *parent, FlowChildRow *child)
 {
-	Datum		args[2] = {Int64GetDatum(parent), Int32GetDatum(step_no)};
-	bool		found = FlowStatementExecute(&child_of, args, NULL) == 1;
+	Datum		args[3] = {Int64GetDatum(parent->run_id), Int32GetDatum(parent->step_no)};
+	bool		found;
 
+	args[2] = Int32GetDatum(parent->item_no);
+	found = FlowStatementExecute(&child_of, args, NULL) == 1;
 	if (found)
 	{
 		HeapTuple	row = SPI_tuptable->vals[0];
@@ -64,12 +68,13 @@ FlowChildOf(int64 parent, int32 step_no, FlowChildRow *child)
 }
 
 List *
-FlowChildListOf(int64 parent, int32 step_no, bool finished)
+FlowChildListOf(const FlowStepKey *parent, bool finished)
 {
-	Datum		args[3] = {Int64GetDatum(parent), Int32GetDatum(step_no)};
+	Datum		args[4] = {Int64GetDatum(parent->run_id), Int32GetDatum(parent->step_no)};
 	List	   *result = NIL;
 
-	args[2] = BoolGetDatum(finished);
+	args[2] = Int32GetDatum(parent->item_no);
+	args[3] = BoolGetDatum(finished);
 	FlowStatementExecute(&list_of, args, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{

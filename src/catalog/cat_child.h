@@ -22,13 +22,13 @@ typedef struct FlowChildRow
 } FlowChildRow;
 
 /* The latest run that a step has started.  False if there is none. */
-extern bool FlowChildOf(int64 parent, int32 step_no, FlowChildRow *child);
+extern bool FlowChildOf(const FlowStepKey *parent, FlowChildRow *child);
 
 /*
- * Runs that steps of a run have started, or that step (0: any), finished or
- * not: a list of int64 *, ascending.
+ * Runs that a step has started (step_no 0: any of the run; item_no 0: any
+ * item of the step), finished or not: a list of int64 *, ascending.
  */
-extern List *FlowChildListOf(int64 parent, int32 step_no, bool finished);
+extern List *FlowChildListOf(const FlowStepKey *parent, bool finished);
 
 /*
  * Leaves a row that stands for a run as a whole, with that number, so that a

@@ -27,34 +27,42 @@ static FlowTable attempts = {.name = "attempt",.columns = ATTEMPT_COLUMNS};
 
 static FlowStatement list_of = {
 	.sql = "SELECT run_id, step_no, item_no, status, attempt, emits FROM flow_internal.outcome"
-	" WHERE run_id = ANY ($1)",
+	" WHERE run_id = ANY ($1) AND item_no = 0",
 	.expect = SPI_OK_SELECT,
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID}
 };
 
+static FlowStatement status_of = {
+	.sql = "SELECT status FROM flow_internal.outcome"
+	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3",
+	.expect = SPI_OK_SELECT,
+	.nargs = 3,
+	.argtypes = {INT8OID, INT4OID, INT4OID}
+};
+
 static FlowStatement output = {
 	.sql = "SELECT output FROM flow_internal.outcome"
-	" WHERE run_id = $1 AND step_no = $2 AND item_no = 0",
+	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3",
 	.expect = SPI_OK_SELECT,
-	.nargs = 2,
-	.argtypes = {INT8OID, INT4OID}
+	.nargs = 3,
+	.argtypes = {INT8OID, INT4OID, INT4OID}
 };
 
 static FlowStatement emits = {
 	.sql = "SELECT emits FROM flow_internal.outcome"
-	" WHERE run_id = $1 AND step_no = $2 AND item_no = 0",
+	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3",
 	.expect = SPI_OK_SELECT,
-	.nargs = 2,
-	.argtypes = {INT8OID, INT4OID}
+	.nargs = 3,
+	.argtypes = {INT8OID, INT4OID, INT4OID}
 };
 
 static FlowStatement error = {
 	.sql = "SELECT error FROM flow_internal.outcome"
-	" WHERE run_id = $1 AND step_no = $2 AND item_no = 0",
+	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3",
 	.expect = SPI_OK_SELECT,
-	.nargs = 2,
-	.argtypes = {INT8OID, INT4OID}
+	.nargs = 3,
+	.argtypes = {INT8OID, INT4OID, INT4OID}
 };
 
 static FlowStatement tried = {
@@ -85,7 +93,8 @@ static FlowStatement forget = {
 
 /* Every step that has ended in the run itself has the process that ended it. */
 static FlowStatement copied = {
-	.sql = "SELECT step_no FROM flow_internal.outcome WHERE run_id = $1 AND worker IS NULL",
+	.sql = "SELECT step_no FROM flow_internal.outcome WHERE run_id = $1 AND item_no = 0"
+	" AND worker IS NULL",
 	.expect = SPI_OK_SELECT,
 	.nargs = 1,
 	.argtypes = {INT8OID}
@@ -93,14 +102,14 @@ static FlowStatement copied = {
 
 static FlowStatement set_undone = {
 	.sql = "UPDATE flow_internal.outcome SET status = $3, error = $4, reason = $5"
-	" WHERE run_id = $1 AND step_no = $2 AND item_no = 0",
+	" WHERE run_id = $1 AND step_no = $2 AND item_no = $6",
 	.expect = SPI_OK_UPDATE,
-	.nargs = 5,
-	.argtypes = {INT8OID, INT4OID, TEXTOID, JSONBOID, TEXTOID}
+	.nargs = 6,
+	.argtypes = {INT8OID, INT4OID, TEXTOID, JSONBOID, TEXTOID, INT4OID}
 };
 
 static void write_outcome(const FlowOutcomeRow *row, Datum *values, bool *nulls);
-static bool read_value(FlowStatement *statement, int64 run_id, int32 step_no,
+static bool read_value(FlowStatement *statement, const FlowStepKey *key,
 					   Datum *value, bool *isnull);
 static Datum step_array(const int *steps, int n);
 static void write_attempt(const FlowAttemptRow *row, Datum *values, bool *nulls);
@@ -225,18 +234,34 @@ FlowAttemptListOf(const int64 *run_ids, int n)
 	return result;
 }
 
-bool
-FlowOutcomeOutput(int64 run_id, int32 step_no, Datum *value, bool *isnull)
+FlowStepStatus
+FlowOutcomeStatus(const FlowStepKey *key)
 {
-	return read_value(&output, run_id, step_no, value, isnull);
+	Datum		args[3] = {Int64GetDatum(key->run_id), Int32GetDatum(key->step_no)};
+	FlowStepStatus status = 0;
+
+	args[2] = Int32GetDatum(key->item_no);
+	if (FlowStatementExecute(&status_of, args, NULL) == 1)
+		status = FlowStepStatusParse(FlowRowText(SPI_tuptable->vals[0], 1));
+	SPI_freetuptable(SPI_tuptable);
+	return status;
+}
+
+bool
+FlowOutcomeOutput(const FlowStepKey *key, Datum *value, bool *isnull)
+{
+	return read_value(&output, key, value, isnull);
 }
 
 static bool
-read_value(FlowStatement *statement, int64 run_id, int32 step_no,
-		   Datum *value, bool *isnull)
+read_value(FlowStatement *statement, const FlowStepKey *key, Datum *value,
+		   bool *isnull)
 {
-	Datum		args[2] = {Int64GetDatum(run_id), Int32GetDatum(step_no)};
-	bool		found = FlowStatementRead(statement, args, NULL) == 1;
+	Datum		args[3] = {Int64GetDatum(key->run_id), Int32GetDatum(key->step_no)};
+	bool		found;
+
+	args[2] = Int32GetDatum(key->item_no);
+	found = FlowStatementRead(statement, args, NULL) == 1;
 
 	*isnull = true;
 	if (found)
@@ -246,29 +271,26 @@ read_value(FlowStatement *statement, int64 run_id, int32 step_no,
 }
 
 bool
-FlowOutcomeIsThere(int64 run_id, int32 step_no)
+FlowOutcomeIsThere(const FlowStepKey *key)
 {
-	Datum		key[3] = {Int64GetDatum(run_id), Int32GetDatum(step_no), Int32GetDatum(0)};
+	Datum		columns[3] = {Int64GetDatum(key->run_id), Int32GetDatum(key->step_no)};
 	FlowHeldRow row;
 
-	return FlowHeldRowLock(&outcomes, key, lengthof(key), LockWaitSkip,
+	columns[2] = Int32GetDatum(key->item_no);
+	return FlowHeldRowLock(&outcomes, columns, lengthof(columns), LockWaitSkip,
 						   &row) != FLOW_HOLD_GONE;
 }
 
 bool
-FlowOutcomeEmits(int64 run_id, int32 step_no, Datum *value)
+FlowOutcomeEmits(const FlowStepKey *key, Datum *value, bool *isnull)
 {
-	bool		isnull;
-
-	return read_value(&emits, run_id, step_no, value, &isnull) && !isnull;
+	return read_value(&emits, key, value, isnull);
 }
 
 bool
-FlowOutcomeError(int64 run_id, int32 step_no, Datum *value)
+FlowOutcomeError(const FlowStepKey *key, Datum *value, bool *isnull)
 {
-	bool		isnull;
-
-	return read_value(&error, run_id, step_no, value, &isnull) && !isnull;
+	return read_value(&error, key, value, isnull);
 }
 
 void
@@ -302,8 +324,8 @@ step_array(const int *steps, int n)
 void
 FlowOutcomeSetUndone(const FlowOutcomeRow *row)
 {
-	Datum		args[5];
-	bool		nulls[5] = {false};
+	Datum		args[6];
+	bool		nulls[6] = {false};
 
 	args[0] = Int64GetDatum(row->key.run_id);
 	args[1] = Int32GetDatum(row->key.step_no);
@@ -311,6 +333,7 @@ FlowOutcomeSetUndone(const FlowOutcomeRow *row)
 	args[3] = row->error;
 	nulls[3] = !row->has_error;
 	args[4] = FlowTextOrNull(row->reason, &nulls[4]);
+	args[5] = Int32GetDatum(row->key.item_no);
 	FlowStatementExecute(&set_undone, args, nulls);
 }
 

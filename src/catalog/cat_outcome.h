@@ -49,31 +49,29 @@ typedef struct FlowAttemptRow
 extern void FlowOutcomeInsert(const FlowOutcomeRow *rows, int n);
 extern void FlowAttemptInsert(const FlowAttemptRow *rows, int n);
 
-/* Ended steps of runs: key, status, attempt, emits; list of FlowOutcomeRow *. */
+/* Ended steps of runs, but hooks and items: key, status, attempt, emits; list of FlowOutcomeRow *. */
 extern List *FlowOutcomeListOf(const int64 *run_ids, int n);
 
 /* Last failed attempts by step: key and attempt; list of FlowAttemptRow *. */
 extern List *FlowAttemptListOf(const int64 *run_ids, int n);
 
 /*
- * The output of an ended step, with the snapshot that is active.  False if it
- * has not ended; *isnull if it has no output.
+ * The output of an ended step, the events it has emitted, or its error, with
+ * the snapshot that is active.  False if it has not ended; *isnull if there is
+ * none.
  */
-extern bool FlowOutcomeOutput(int64 run_id, int32 step_no, Datum *output,
-							  bool *isnull);
+extern bool FlowOutcomeOutput(const FlowStepKey *key, Datum *output, bool *isnull);
+extern bool FlowOutcomeEmits(const FlowStepKey *key, Datum *emits, bool *isnull);
+extern bool FlowOutcomeError(const FlowStepKey *key, Datum *error, bool *isnull);
 
 /*
  * True if the step has an end now, whatever the transaction's snapshot sees.
  * For transactions at other isolation levels; may lock the row.
  */
-extern bool FlowOutcomeIsThere(int64 run_id, int32 step_no);
+extern bool FlowOutcomeIsThere(const FlowStepKey *key);
 
-/*
- * The events that an ended step has emitted, or its error.  False if there are
- * none, or it has not ended.
- */
-extern bool FlowOutcomeEmits(int64 run_id, int32 step_no, Datum *emits);
-extern bool FlowOutcomeError(int64 run_id, int32 step_no, Datum *error);
+/* How a step has ended; 0: it has not. */
+extern FlowStepStatus FlowOutcomeStatus(const FlowStepKey *key);
 
 /* Copies the ends of these steps to another run. */
 extern void FlowOutcomeCopy(int64 from_run, int64 to_run, const int *steps, int n);

@@ -95,6 +95,8 @@ static FlowStatement deletes[] = {
 	DELETE_FROM("data", "run_id = ANY ($1)"),
 	DELETE_FROM("waiting", "run_id = ANY ($1)"),
 	DELETE_FROM("round", "run_id = ANY ($1)"),
+	DELETE_FROM("map", "run_id = ANY ($1)"),
+	DELETE_FROM("item", "run_id = ANY ($1)"),
 	DELETE_FROM("decision", "run_id = ANY ($1)"),
 	DELETE_FROM("signal", UNTAKEN_SIGNAL),
 	DELETE_FROM("signal", TAKEN_SIGNAL),
@@ -124,6 +126,8 @@ static FlowStatement erases[] = {
 	ERASE("UPDATE", "attempt",
 		  "SET message = '', detail = NULL, hint = NULL, context = NULL"
 		  " WHERE r.run_id = ANY ($1) AND $2 IS NOT NULL"),
+	ERASE("UPDATE", "item",
+		  "SET item = 'null' WHERE r.run_id = ANY ($1) AND $2 IS NOT NULL"),
 	ERASE("UPDATE", "decision",
 		  "SET approver = NULL, comment = NULL"
 		  " WHERE r.run_id = ANY ($1) AND $2 IS NOT NULL"),

@@ -19,7 +19,7 @@
 #include "catalog/cat_run.h"
 
 /* Columns of flow_internal.run */
-#define RUN_TABLE_COLUMNS	32
+#define RUN_TABLE_COLUMNS	33
 
 /* Columns that are read by number */
 enum
@@ -78,7 +78,7 @@ static FlowStatement key_release = {
 #define RUN_COLUMNS \
 	"id, workflow_id, definition_id, owner, status, epoch, failing, priority," \
 	" notify, key, started_by, started_at IS NOT NULL, ctid, early," \
-	" parent_run, parent_step, depth, erased"
+	" parent_run, parent_step, depth, erased, parent_item"
 
 static FlowStatement load = {
 	.sql = "SELECT " RUN_COLUMNS " FROM flow_internal.run WHERE id = $1 AND home = $2",
@@ -253,13 +253,14 @@ FlowRunInsert(const FlowRunNew *run)
 	nulls[22] = run->status != FLOW_RUN_RUNNING;
 	nulls[23] = nulls[24] = true;	/* finished_at, origin */
 	values[25] = BoolGetDatum(run->early);
-	values[26] = Int64GetDatum(run->parent_run);
-	values[27] = Int32GetDatum(run->parent_step);
-	nulls[26] = nulls[27] = run->parent_run == 0;
+	values[26] = Int64GetDatum(run->parent.run_id);
+	values[27] = Int32GetDatum(run->parent.step_no);
+	nulls[26] = nulls[27] = run->parent.run_id == 0;
 	values[28] = Int32GetDatum(run->depth);
 	values[29] = Int32GetDatum(FLOW_ERASED_NOTHING);
 	nulls[30] = true;			/* erased_at */
 	nulls[31] = true;			/* compensation */
+	values[32] = Int32GetDatum(run->parent.item_no);
 	FlowTableInsert(&runs, values, nulls, 1);
 }
 
@@ -586,8 +587,9 @@ read_run(HeapTuple row, FlowRunRow *run)
 	run->started = FlowRowBool(row, 12);
 	FlowRowTid(row, 13, &run->tid);
 	run->early = FlowRowBool(row, 14);
-	run->parent_run = FlowRowInt64(row, 15);
-	run->parent_step = FlowRowInt32(row, 16);
+	run->parent.run_id = FlowRowInt64(row, 15);
+	run->parent.step_no = FlowRowInt32(row, 16);
 	run->depth = FlowRowInt32(row, 17);
 	run->erased = FlowRowInt32(row, 18);
+	run->parent.item_no = FlowRowInt32(row, 19);
 }

@@ -32,8 +32,7 @@ typedef struct FlowRunNew
 	const char *started_by_app;
 	TimestampTz created_at;
 	bool		early;			/* steps have ended before their turn */
-	int64		parent_run;		/* whose step starts it; 0: nobody's */
-	int32		parent_step;
+	FlowStepKey parent;			/* step that starts it; run_id 0: none */
 	int32		depth;
 } FlowRunNew;
 
@@ -64,8 +63,7 @@ typedef struct FlowRunRow
 	Oid			started_by;
 	bool		started;
 	bool		early;			/* steps may have ended before their turn */
-	int64		parent_run;		/* whose step has started it; 0: nobody's */
-	int32		parent_step;
+	FlowStepKey parent;			/* step that has started it; run_id 0: none */
 	int32		depth;
 	FlowErased	erased;
 	ItemPointerData tid;		/* valid while we hold the lock, until the row

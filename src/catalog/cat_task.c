@@ -176,6 +176,24 @@ static FlowStatement lock_of = {
 	.argtypes = {INT8OID}
 };
 
+static FlowStatement lock_one = {
+	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, ended,"
+	" status IS NOT DISTINCT FROM 'waiting' FROM flow_internal.task"
+	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3 AND status = $4"
+	" FOR NO KEY UPDATE SKIP LOCKED",
+	.expect = SPI_OK_SELECT,
+	.nargs = 4,
+	.argtypes = {INT8OID, INT4OID, INT4OID, TEXTOID}
+};
+
+static FlowStatement is_there = {
+	.sql = "SELECT FROM flow_internal.task"
+	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3 AND status = $4",
+	.expect = SPI_OK_SELECT,
+	.nargs = 4,
+	.argtypes = {INT8OID, INT4OID, INT4OID, TEXTOID}
+};
+
 static FlowStatement list_of = {
 	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, ended,"
 	" status IS NOT DISTINCT FROM 'waiting' FROM flow_internal.task"
@@ -413,6 +431,29 @@ FlowTaskSetEnded(FlowHeldRow *row, const FlowTaskEnd *end)
 	for (int column = COLUMN_ENDED; column <= COLUMN_ASKED; column++)
 		replaces[column - 1] = true;
 	FlowHeldRowUpdate(row, values, nulls, replaces);
+}
+
+FlowHold
+FlowTaskLock(const FlowStepKey *key, FlowStepStatus status, FlowTaskRow *task)
+{
+	Datum		args[4];
+	List	   *found;
+	bool		there;
+
+	args[0] = Int64GetDatum(key->run_id);
+	args[1] = Int32GetDatum(key->step_no);
+	args[2] = Int32GetDatum(key->item_no);
+	args[3] = CStringGetTextDatum(FlowStepStatusName(status));
+	FlowStatementExecute(&lock_one, args, NULL);
+	found = read_brief();
+	if (found != NIL)
+	{
+		*task = *(FlowTaskRow *) linitial(found);
+		return FLOW_HOLD_TAKEN;
+	}
+	there = FlowStatementExecute(&is_there, args, NULL) == 1;
+	SPI_freetuptable(SPI_tuptable);
+	return there ? FLOW_HOLD_BUSY : FLOW_HOLD_GONE;
 }
 
 List *

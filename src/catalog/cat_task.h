@@ -122,6 +122,13 @@ extern void FlowTaskSetEnded(FlowHeldRow *row, const FlowTaskEnd *end);
  * of which only key, tid, attempt and ended are set. */
 extern List *FlowTaskLockOf(int64 run_id);
 
+/*
+ * Locks the task of a step in that status, and reads it as above.  Busy:
+ * somebody has locked it, such as by an old entry of the queue.
+ */
+extern FlowHold FlowTaskLock(const FlowStepKey *key, FlowStepStatus status,
+							 FlowTaskRow *task);
+
 /* Deletes one task of a run, unless somebody has locked it. */
 extern void FlowTaskDeleteFree(const FlowStepKey *key);
 

@@ -82,15 +82,15 @@ static FlowStatement insert_signal = {
 
 static FlowStatement find_signal = {
 	.sql = "(SELECT id, payload FROM flow_internal.signal"
-	" WHERE run_id = $1 AND name = $4 AND taken_at IS NULL ORDER BY id LIMIT 1)"
+	" WHERE run_id = $1 AND name = $4 AND taken_at IS NULL AND id > $5 ORDER BY id LIMIT 1)"
 	" UNION ALL"
 	" (SELECT id, payload FROM flow_internal.signal"
 	" WHERE run_id IS NULL AND workflow_id = $2 AND key = $3 AND name = $4"
-	" AND taken_at IS NULL ORDER BY id LIMIT 1)"
+	" AND taken_at IS NULL AND id > $5 ORDER BY id LIMIT 1)"
 	" ORDER BY id LIMIT 1",
 	.expect = SPI_OK_SELECT,
-	.nargs = 4,
-	.argtypes = {INT8OID, INT4OID, TEXTOID, TEXTOID}
+	.nargs = 5,
+	.argtypes = {INT8OID, INT4OID, TEXTOID, TEXTOID, INT8OID}
 };
 
 static FlowStatement take_signal = {
@@ -257,8 +257,8 @@ bool
 FlowSignalFind(int64 run_id, int32 workflow_id, const char *run_key,
 			   const char *name, FlowSignalRow *signal)
 {
-	Datum		args[4];
-	bool		nulls[4] = {false};
+	Datum		args[5];
+	bool		nulls[5] = {false};
 	bool		found;
 	bool		isnull;
 
@@ -266,6 +266,7 @@ FlowSignalFind(int64 run_id, int32 workflow_id, const char *run_key,
 	args[1] = Int32GetDatum(workflow_id);
 	args[2] = FlowTextOrNull(run_key, &nulls[2]);
 	args[3] = CStringGetTextDatum(name);
+	args[4] = Int64GetDatum(signal->id);
 	found = FlowStatementExecute(&find_signal, args, nulls) == 1;
 	if (found)
 	{

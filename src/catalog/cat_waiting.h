@@ -71,7 +71,10 @@ extern int64 FlowSignalNextId(void);
 /* The id of a new signal; 0 if its signal_id is known already. */
 extern int64 FlowSignalInsert(const FlowSignalNew *new);
 
-/* The oldest signal of that name which a run can take; false: none. */
+/*
+ * The oldest signal of that name which a run can take, after the one that
+ * signal->id says (0: any); false: none.
+ */
 extern bool FlowSignalFind(int64 run_id, int32 workflow_id, const char *run_key,
 						   const char *name, FlowSignalRow *signal);
 

@@ -12,7 +12,8 @@
  * number is that of the step it undoes plus the number of steps in the
  * document, so that a number alone tells which it is; its name, with a colon,
  * is one that no other step can have.  What it sees is what lies upstream of
- * it: the step that it undoes is the only one that it "depends" on.
+ * it: the step that it undoes is the only one that it "depends" on.  If that
+ * has items, it runs for each that has completed, with the item's number.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -21,13 +22,14 @@
 
 #include "define/beside.h"
 #include "define/graph.h"
+#include "define/item.h"
 #include "error.h"
 
 static const char *const hook_names[FLOW_HOOK_EVENTS] = {
 	"completed", "failed", "paused", "cancelled", "finished", "step"
 };
 
-static bool has_undo(const FlowSpec *spec);
+static bool has_option(const FlowSpec *spec, FlowOption option);
 static void compile_undo(FlowStepDef *undo, FlowStepDef *step, const char *sql);
 static void connect_undo(FlowStepDef *undo, FlowStepDef *step);
 static int *order_of(const FlowDefinition *definition);
@@ -40,14 +42,16 @@ static void check_after(FlowCheck *check, int i);
 int
 FlowBesideCount(const FlowSpec *spec)
 {
-	return has_undo(spec) ? 2 * spec->n_steps : spec->n_steps;
+	if (has_option(spec, FLOW_OPT_FOR_EACH))
+		return 3 * spec->n_steps;
+	return has_option(spec, FLOW_OPT_UNDO) ? 2 * spec->n_steps : spec->n_steps;
 }
 
 static bool
-has_undo(const FlowSpec *spec)
+has_option(const FlowSpec *spec, FlowOption option)
 {
 	for (int i = 0; i < spec->n_steps; i++)
-		if (FlowStepText(&spec->steps[i], FLOW_OPT_UNDO) != NULL)
+		if (FlowStepText(&spec->steps[i], option) != NULL)
 			return true;
 	return false;
 }
@@ -69,6 +73,8 @@ FlowBesideCompile(FlowDefinition *definition, const FlowSpec *spec)
 		const char *sql = FlowStepText(&spec->steps[i], FLOW_OPT_UNDO);
 		const char *of = FlowStepText(&spec->steps[i], FLOW_OPT_UNDO_OF);
 
+		if (FlowStepText(&spec->steps[i], FLOW_OPT_FOR_EACH) != NULL)
+			FlowItemCompile(definition, &spec->steps[i], step);
 		if (sql != NULL)
 			compile_undo(FlowBesideUndo(definition, step->no), step, sql);
 		if (of != NULL)
@@ -128,9 +134,12 @@ compile_undo(FlowStepDef *undo, FlowStepDef *step, const char *sql)
 	undo->on_error = FLOW_ON_ERROR_FAIL;
 	undo->n_after = 0;
 	undo->n_dependents = 0;
+	undo->items = 0;
 	undo->n_events = FLOW_EVENT_OWN;
 	undo->handles = 0;
 	undo->isolation = XACT_READ_COMMITTED;
+	if (step->items != 0)
+		undo->timeout = FlowItemStep(step)->timeout;
 	connect_undo(undo, step);
 }
 
@@ -300,24 +309,4 @@ check_hook(FlowCheck *check, int i)
 						suggestion.best ? psprintf("Perhaps you meant \"%s\".",
 												   suggestion.best) : NULL);
 	}
-}
-
-void
-FlowBesideCheckSupported(FlowCheck *check, int i)
-{
-	const FlowSpec *spec = check->spec;
-	const char *of = FlowStepText(&spec->steps[i], FLOW_OPT_UNDO_OF);
-	int			step = of ? FlowCheckFindStep(check, of) : i;
-
-	if (of == NULL && FlowStepText(&spec->steps[i], FLOW_OPT_UNDO) == NULL)
-		return;
-	if (step < 0 || (!spec->steps[step].values[FLOW_OPT_FOR_EACH].isset &&
-					 !spec->steps[i].values[FLOW_OPT_FOR_EACH].isset))
-		return;
-	FlowCheckReport(FlowCheckAtOption(check, i, of ? FLOW_OPT_UNDO_OF : FLOW_OPT_UNDO),
-					ERRCODE_FEATURE_NOT_SUPPORTED,
-					psprintf("undoing the items of step \"%s\" is not supported yet",
-							 FlowStepLabel(spec, step)),
-					NULL,
-					"Leave out \"for_each\", or undo it in a step that runs always.");
 }

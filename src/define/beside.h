@@ -33,7 +33,4 @@ extern void FlowBesideRefuse(const FlowStepDef *step);
 /* Checks what the steps of a definition say about steps beside the graph. */
 extern void FlowBesideCheck(FlowCheck *check);
 
-/* Of step i: what is right but has to wait for a later release. */
-extern void FlowBesideCheckSupported(FlowCheck *check, int i);
-
 #endif							/* FLOW_BESIDE_H */

@@ -65,7 +65,6 @@ FlowCheckSpec(const FlowSpec *spec, FlowProblems *problems)
 	for (int i = 0; i < spec->n_steps; i++)
 	{
 		FlowOptionsCheckSupported(&check, i);
-		FlowBesideCheckSupported(&check, i);
 	}
 	notice_reserved_words(&check);
 }

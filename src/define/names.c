@@ -22,11 +22,12 @@
 #include "utils/lsyscache.h"
 
 #include "base/json.h"
+#include "define/item.h"
 #include "define/names.h"
 
 #define FULL_FORM	"flow"
 
-/* Names that are no steps; "item" and "item_no" have no value yet. */
+/* Names that are no steps */
 typedef struct FixedName
 {
 	const char *name;
@@ -41,6 +42,8 @@ static const FixedName fixed_names[] = {
 	{"run_key", FLOW_PARAM_RUN_KEY, TEXTOID, false},
 	{"attempt", FLOW_PARAM_ATTEMPT, INT4OID, false},
 	{"slot", FLOW_PARAM_SLOT, TIMESTAMPTZOID, false},
+	{"item", FLOW_PARAM_ITEM, JSONBOID, true},
+	{"item_no", FLOW_PARAM_ITEM_NO, INT4OID, true},
 	{"event", FLOW_PARAM_EVENT, JSONBOID, true},
 };
 
@@ -107,7 +110,7 @@ FlowNamesParamType(int param)
 	for (int i = 0; i < lengthof(fixed_names); i++)
 		if (fixed_names[i].param == param)
 			return fixed_names[i].type;
-	return param == FLOW_PARAM_ITEM_NO ? INT4OID : JSONBOID;
+	return JSONBOID;
 }
 
 /* "var" is what the server has found by itself, a whole row included. */
@@ -193,10 +196,12 @@ find_param(const FlowStepDef *step, const char *name, bool full)
 	return 0;
 }
 
-/* Only a hook sees an event. */
+/* Only a hook sees an event, and only a step with items one of those. */
 static bool
 is_there(const FlowStepDef *step, const FixedName *fixed)
 {
+	if (fixed->param == FLOW_PARAM_ITEM || fixed->param == FLOW_PARAM_ITEM_NO)
+		return FlowItemIsSeen(step);
 	return fixed->param != FLOW_PARAM_EVENT || step->part == FLOW_PART_HOOK;
 }
 
@@ -251,9 +256,9 @@ refuse_other_step(ParseState *pstate, const ColumnRef *cref, const char *name)
 
 	if (other == NULL)
 		return;
-	if (step->undoes != 0)
+	if (step->undoes != 0 && step->no > step->definition->n_steps)
 		place = &step->definition->steps[step->undoes - 1];
-	if (other == step)
+	if (other == step || other->no == step->maps)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("step \"%s\" cannot see its own output", name),
@@ -262,8 +267,7 @@ refuse_other_step(ParseState *pstate, const ColumnRef *cref, const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("step \"%s\" cannot see step \"%s\", which is not upstream of it",
-					step->no > step->definition->n_steps
-					? place->name : step->name, name),
+					place->name, name),
 			 errhint("Add \"%s\" to \"after\" of step \"%s\".",
 					 name, place->name),
 			 parser_errposition(pstate, cref->location)));

@@ -11,7 +11,7 @@
 
 /*
  * Parameter numbers.  A step's output is FLOW_PARAM_STEP + its step number,
- * so a definition of n steps has FLOW_PARAM_STEP + n parameters.
+ * so a definition has FLOW_PARAM_STEP + n_all parameters.
  */
 #define FLOW_PARAM_INPUT	1	/* jsonb */
 #define FLOW_PARAM_RUN_ID	2	/* bigint */

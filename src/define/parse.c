@@ -32,6 +32,7 @@
 
 #include "base/guard.h"
 #include "define/beside.h"
+#include "define/item.h"
 #include "define/names.h"
 #include "define/parse.h"
 #include "define/plan.h"
@@ -69,6 +70,7 @@ static const struct
 	{FLOW_OPT_SQL, FLOW_SQL_STEP, FLOW_KIND_BIT(FLOW_KIND_SQL)},
 	{FLOW_OPT_UNTIL, FLOW_SQL_STEP, 0},
 	{FLOW_OPT_CONDITION, FLOW_SQL_CONDITION, 0},
+	{FLOW_OPT_FOR_EACH, FLOW_SQL_FOR_EACH, 0},
 	{FLOW_OPT_INPUT, FLOW_SQL_INPUT, 0},
 	{FLOW_OPT_UNDO, FLOW_SQL_STEP, ~0},
 	{FLOW_OPT_AGAIN, FLOW_SQL_AGAIN, 0},
@@ -87,6 +89,7 @@ static bool is_problem_of_text(const ErrorData *error);
 static void report_error(Pass *pass, const ErrorData *error, int level);
 static const char *with_step(const char *name, const char *message);
 static void check_statements(Pass *pass, const SqlText *source);
+static void report_several(Pass *pass, const SqlText *source);
 static void check_expression(Pass *pass, const SqlText *source);
 static const char *name_of(const Pass *pass, const SqlText *source);
 static bool fault_of_statement(const Node *statement, FlowProblem *problem);
@@ -138,7 +141,8 @@ collect_texts(Pass *pass)
 			source->step = i;
 			source->option = option;
 			source->role = sql_options[o].role;
-			source->expression = (sql_options[o].statements & kind) == 0;
+			source->expression = (sql_options[o].statements & kind) == 0 &&
+				!(option == FLOW_OPT_FOR_EACH && FlowItemIsQuery(source->sql));
 			pass->n_texts++;
 		}
 }
@@ -256,9 +260,15 @@ analyse_text(Pass *pass, const SqlText *source)
 static FlowStepDef *
 step_of(const Pass *pass, const SqlText *source)
 {
+	FlowStepDef *step;
+
 	if (source->option == FLOW_OPT_UNDO)
 		return FlowBesideUndo(pass->definition, source->step + 1);
-	return &pass->definition->steps[source->step];
+	step = &pass->definition->steps[source->step];
+	if (step->items == 0 || source->option == FLOW_OPT_CONDITION ||
+		source->option == FLOW_OPT_FOR_EACH)
+		return step;
+	return FlowItemStep(step);
 }
 
 static void
@@ -279,6 +289,13 @@ check_type(const SqlText *source, const Query *query)
 				 errmsg("\"again\" must be of type interval, not %s",
 						format_type_be(type)),
 				 errhint("Cast it, such as '1 s'::interval.")));
+	if (source->role == FLOW_SQL_FOR_EACH && type != JSONBOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("\"for_each\" must be of type jsonb, not %s",
+						format_type_be(type)),
+				 errdetail("An expression gives an array whose elements are the items."),
+				 errhint("Cast it, such as '[1, 2]'::jsonb, or write a query to get an item a row.")));
 	if (source->role == FLOW_SQL_CONDITION && type != BOOLOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -376,6 +393,8 @@ check_statements(Pass *pass, const SqlText *source)
 		problem.hint = "A step that does nothing is SELECT 1, with result => 'none'.";
 		FlowProblemReport(pass->problems, &problem);
 	}
+	if (source->option == FLOW_OPT_FOR_EACH && list_length(source->trees) > 1)
+		report_several(pass, source);
 	foreach(lc, source->trees)
 	{
 		const RawStmt *raw = lfirst(lc);
@@ -390,6 +409,20 @@ check_statements(Pass *pass, const SqlText *source)
 		problem.position = position_of(source->sql, raw->stmt_location);
 		FlowProblemReport(pass->problems, &problem);
 	}
+}
+
+static void
+report_several(Pass *pass, const SqlText *source)
+{
+	FlowProblem problem = {ERROR, ERRCODE_SYNTAX_ERROR, name_of(pass, source)};
+
+	problem.path = FlowOptionPath(source->step, source->option);
+	problem.message = psprintf("\"for_each\" of step \"%s\" is not one query",
+							   name_of(pass, source));
+	problem.detail = "Each row of one query is an item.";
+	problem.hint = "Do what has to be done before in a step of its own.";
+	problem.sql = source->sql;
+	FlowProblemReport(pass->problems, &problem);
 }
 
 /* The grammar of expressions is that of PL/pgSQL's, which allows several. */

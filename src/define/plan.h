@@ -11,22 +11,8 @@
 #define FLOW_PLAN_H
 
 #include "define/document.h"
+#include "define/policy.h"
 #include "flow.h"
-
-typedef struct FlowRetryPolicy
-{
-	int			retries;		/* attempts after the first */
-	int64		delay;			/* microseconds before the first retry */
-	double		backoff;		/* factor from one delay to the next */
-	int64		max_delay;		/* microseconds */
-	double		jitter;			/* 0 .. 1 */
-	bool		has_retry_on;	/* else every error but the permanent ones */
-	bool		has_no_retry_on;	/* else the default list of those */
-	int			n_retry_on;
-	char		(*retry_on)[6]; /* SQLSTATE, or class of two characters */
-	int			n_no_retry_on;
-	char		(*no_retry_on)[6];
-} FlowRetryPolicy;
 
 /*
  * Events of a step, as numbers: those that every definition knows, and then
@@ -60,6 +46,7 @@ typedef enum FlowSqlRole
 	FLOW_SQL_STEP,
 	FLOW_SQL_CONDITION,
 	FLOW_SQL_INPUT,
+	FLOW_SQL_FOR_EACH,
 	FLOW_SQL_AGAIN				/* sees the step's own output, too */
 } FlowSqlRole;
 
@@ -78,7 +65,8 @@ typedef enum FlowStepPart
 {
 	FLOW_PART_COURSE,			/* in the graph: the normal course of a run */
 	FLOW_PART_UNDO,				/* it undoes another step */
-	FLOW_PART_HOOK				/* it runs when something happens to its run */
+	FLOW_PART_HOOK,				/* it runs when something happens to its run */
+	FLOW_PART_ITEM				/* it runs for each item of a step */
 } FlowStepPart;
 
 /* What hooks wait for; the names are those of the option */
@@ -103,6 +91,10 @@ typedef struct FlowStepDef
 	int			undo;			/* number of the step that undoes it; 0: none */
 	int			undoes;			/* number of the step that it undoes */
 	uint32		hooks;			/* bits of the events that it waits for */
+	int			items;			/* number of the one that runs for its items */
+	int			maps;			/* of that one: number of the first */
+	int			max_parallel;	/* ... items at once, 0: any number */
+	bool		collects;		/* ... a failed one does not fail the first */
 	char	   *name;
 	FlowStepKind kind;
 	FlowSqlText sql[FLOW_SQL_ROLES];
@@ -148,6 +140,7 @@ typedef struct FlowDefinition
 	FlowStepDef *steps;			/* steps[no - 1] */
 	uint32		hooks;			/* bits of the events that steps wait for */
 	bool		has_undo;		/* some step can be undone */
+	bool		has_items;		/* some step runs for each of its items */
 	int		   *order;			/* then: numbers of the steps of the graph,
 								 * each behind those it depends on */
 	int			n_roots;

@@ -257,7 +257,7 @@ static bool
 has_ended_well(const FlowItem *item)
 {
 	return item->failure == NULL && item->status != FLOW_STEP_SLEEPING &&
-		item->status != FLOW_STEP_WAITING;
+		item->status != FLOW_STEP_WAITING && item->status != FLOW_STEP_RUNNING;
 }
 
 static void
@@ -267,8 +267,9 @@ note_ended(FlowBatch *batch, FlowItem *item)
 
 	if (!item->has_task)
 		batch->items = lappend(batch->items, item);
-	if (item->step->part != FLOW_PART_HOOK)
-		run->items[item->key.step_no] = item;
+	if (!FlowItemIsStep(item))
+		return;
+	run->items[item->key.step_no] = item;
 	if (!has_ended_well(item))
 		return;
 	FlowEndsNote(&run->ends, item->key.step_no, item->status,

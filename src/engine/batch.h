@@ -56,11 +56,11 @@ typedef struct FlowRunRef
 	Datum	   *outputs;		/* by step number: outputs read so far */
 	uint8	   *outputs_state;	/* 0 not read, 1 value, 2 null */
 	List	   *data;			/* of FlowDatum: set by this batch */
+	List	   *tallies;		/* of its steps with items (map.c) */
 
 	/* the flush's */
 	bool		locked;
-	int64		parent_run;		/* as locked: whose step has started it */
-	int32		parent_step;
+	FlowStepKey parent;			/* as locked: the step that has started it */
 	ItemPointerData tid;		/* of its row, as locked */
 	bool		settling;		/* its own row in task was among the items */
 	const struct FlowItem *fails;	/* the first to fail the run */
@@ -99,6 +99,9 @@ typedef struct FlowItem
 	struct FlowWaiting *waiting;	/* of steps that may wait (waiting.h) */
 	bool		again;			/* it has ended well, and runs again */
 	struct FlowAgain *asked;	/* that it runs again (round.h); NULL: not */
+	Datum		value;			/* jsonb: the item it runs for; of a step that
+								 * has items, all of them */
+	bool		has_value;
 } FlowItem;
 
 /* Why the transaction of a batch was given up, beside a plain error */
@@ -179,6 +182,12 @@ extern void FlowBatchDo(FlowBatch *batch, FlowPlan *plan);
 
 /* The batch this backend is running a step of, or NULL. */
 extern FlowBatch *FlowBatchCurrent(void);
+
+/*
+ * True if what becomes of it is what becomes of the step with its number: not
+ * one of several that a hook has, or an item.
+ */
+#define FlowItemIsStep(item)	((item)->step != NULL && (item)->key.item_no == 0)
 
 /* Finds a run of the batch, or NULL. */
 extern FlowRunRef *FlowBatchFindRun(FlowBatch *batch, int64 run_id);

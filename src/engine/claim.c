@@ -23,6 +23,7 @@
 #include "engine/deadline.h"
 #include "engine/emission.h"
 #include "engine/isolated.h"
+#include "engine/map.h"
 #include "engine/waiting.h"
 #include "shmem/testpoint.h"
 
@@ -62,6 +63,7 @@ FlowClaimKeys(FlowBatch *batch)
 	FLOW_TEST_POINT("claim-end");
 	for (int i = 0; i < n; i++)
 		add_item(batch, &rows[i]);
+	FlowMapReadItems(batch);
 	foreach(cell, batch->runs)
 	{
 		FlowRunRef *run = lfirst(cell);
@@ -101,7 +103,7 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	if (row->key.step_no != FLOW_STEP_RUN)
 	{
 		item->step = &run->definition->steps[row->key.step_no - 1];
-		if (item->step->part != FLOW_PART_HOOK)
+		if (FlowItemIsStep(item))
 			run->items[row->key.step_no] = item;
 		if (row->ended)
 			FlowIsolatedRecall(batch, item, &row->end);
@@ -329,7 +331,7 @@ note_tried(FlowBatch *batch, const int64 *ids, int n)
 		if (!run->early || run->tried != NULL)
 			continue;
 		run->tried = MemoryContextAllocZero(GetMemoryChunkContext(run),
-											sizeof(int) * (run->definition->n_steps + 1));
+											sizeof(int) * (run->definition->n_all + 1));
 		early[n_early++] = ids[i];
 	}
 	if (n_early == 0)
@@ -363,7 +365,8 @@ forget_ends(FlowBatch *batch, FlowRunRef *run)
 			item->status == FLOW_STEP_READY ||
 			item->status == FLOW_STEP_HELD ||
 			item->status == FLOW_STEP_SLEEPING ||
-			item->status == FLOW_STEP_WAITING)
+			item->status == FLOW_STEP_WAITING ||
+			item->status == FLOW_STEP_RUNNING || !FlowItemIsStep(item))
 			continue;
 		FlowEndsNote(&run->ends, item->key.step_no, item->status,
 					 FlowEmissionMask(item));
@@ -396,5 +399,8 @@ note_ends(FlowBatch *batch, List *outcomes)
 		}
 		FlowEndsNote(&run->ends, row->key.step_no, row->status,
 					 FlowEmissionStoredMask(run->definition, row));
+		if (run->definition->steps[row->key.step_no - 1].items != 0 &&
+			!FlowRunIsWinding(run))
+			FlowMapOvertake(batch, run, row->key.step_no);
 	}
 }

@@ -21,8 +21,10 @@
 
 #include "base/identity.h"
 #include "catalog/cat_event.h"
+#include "catalog/cat_item.h"
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_task.h"
+#include "define/item.h"
 #include "define/names.h"
 #include "engine/context.h"
 #include "engine/control.h"
@@ -36,7 +38,11 @@ static ParamExternData *fetch_param(ParamListInfo params, int paramid,
 									bool speculative, ParamExternData *workspace);
 static bool is_upstream(FlowItem *item, int step_no);
 static Datum param_value(FlowItem *item, int paramid, bool *isnull);
+static Datum output_of_item(FlowItem *item, bool *isnull);
 static void load_output(FlowRunRef *run, int step_no);
+static bool read_outcome(bool (*reader) (const FlowStepKey *key, Datum *value, bool *isnull),
+						 const FlowStepKey *key, MemoryContext context,
+						 Datum *value, bool *isnull);
 static FlowDatum *find_data(FlowRunRef *run, const char *key);
 static void at_subxact(SubXactEvent event, SubTransactionId sub,
 					   SubTransactionId parent, void *arg);
@@ -87,7 +93,7 @@ FlowContextParams(const FlowDefinition *definition)
 	ParamListInfo params = makeParamList(0);
 
 	params->paramFetch = fetch_param;
-	params->numParams = FLOW_PARAM_STEP + definition->n_steps;
+	params->numParams = FLOW_PARAM_STEP + definition->n_all;
 	return params;
 }
 
@@ -123,17 +129,40 @@ param_value(FlowItem *item, int paramid, bool *isnull)
 			return TimestampTzGetDatum(run->slot);
 		case FLOW_PARAM_EVENT:
 			return FlowContextHookEvent(item, isnull);
+		case FLOW_PARAM_ITEM:
+			*isnull = !item->has_value || item->key.item_no == 0;
+			return *isnull ? (Datum) 0 : item->value;
+		case FLOW_PARAM_ITEM_NO:
+			*isnull = item->key.item_no == 0;
+			return Int32GetDatum(item->key.item_no);
 		default:
 			if (paramid - FLOW_PARAM_STEP == item->step->no)
 			{
 				*isnull = !item->has_output;	/* names.c says who may ask */
 				return item->output;
 			}
+			if (FlowItemIsSeen(item->step) &&
+				item->step->undoes == paramid - FLOW_PARAM_STEP)
+				return output_of_item(item, isnull);
 			if (is_upstream(item, paramid - FLOW_PARAM_STEP))
 				return FlowContextOutput(run, paramid - FLOW_PARAM_STEP, isnull);
 			*isnull = true;
 			return (Datum) 0;
 	}
+}
+
+/* What undoes an item sees its output as that of the step. */
+static Datum
+output_of_item(FlowItem *item, bool *isnull)
+{
+	const FlowStepDef *undone = &item->step->definition->steps[item->step->undoes - 1];
+	FlowStepKey key = {item->run->id, undone->items, item->key.item_no};
+	Datum		value = (Datum) 0;
+
+	*isnull = true;
+	(void) read_outcome(FlowOutcomeOutput, &key, GetMemoryChunkContext(item->run),
+						&value, isnull);
+	return value;
 }
 
 /*
@@ -172,26 +201,54 @@ FlowContextOutput(FlowRunRef *run, int step_no, bool *isnull)
 static void
 load_output(FlowRunRef *run, int step_no)
 {
-	MemoryContext batch = GetMemoryChunkContext(run);
-	MemoryContext caller = CurrentMemoryContext;
-	FlowIdentity identity;
+	FlowStepKey key = {run->id, step_no, 0};
 	Datum		value = (Datum) 0;
 	bool		isnull = true;
+
+	if (!read_outcome(FlowOutcomeOutput, &key, GetMemoryChunkContext(run),
+					  &value, &isnull))
+		return;
+	run->outputs[step_no] = value;
+	run->outputs_state[step_no] = isnull ? 2 : 1;
+}
+
+/* Copies a value of the outcome of a step; false if there is no such row. */
+static bool
+read_outcome(bool (*reader) (const FlowStepKey *key, Datum *value, bool *isnull),
+			 const FlowStepKey *key, MemoryContext context, Datum *value,
+			 bool *isnull)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	FlowIdentity identity;
+	bool		found;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	FlowIdentityRaise(&identity);
-	if (FlowOutcomeOutput(run->id, step_no, &value, &isnull))
-	{
-		MemoryContextSwitchTo(batch);
-		if (!isnull)
-			run->outputs[step_no] = datumCopy(value, false, -1);
-		run->outputs_state[step_no] = isnull ? 2 : 1;
-	}
+	found = reader(key, value, isnull);
+	MemoryContextSwitchTo(context);
+	if (found && !*isnull)
+		*value = datumCopy(*value, false, -1);
 	FlowIdentityRestore(&identity);
 	SPI_finish();
 	PopActiveSnapshot();
 	MemoryContextSwitchTo(caller);
+	return found;
+}
+
+void
+FlowContextItems(const FlowRunRef *run, const FlowStepDef *step,
+				 Tuplestorestate *result)
+{
+	FlowIdentity identity;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	FlowIdentityRaise(&identity);
+	FlowItemListAll(run->id, step->no, step->items, result);
+	FlowIdentityRestore(&identity);
+	SPI_finish();
+	PopActiveSnapshot();
 }
 
 /* The row of the hook has it; null for a step that is none. */
@@ -223,21 +280,12 @@ FlowContextHookEvent(FlowItem *item, bool *isnull)
 Datum
 FlowContextError(FlowRunRef *run, int step_no, bool *isnull)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	FlowIdentity identity;
+	FlowStepKey key = {run->id, step_no, 0};
 	Datum		value = (Datum) 0;
 
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
-	FlowIdentityRaise(&identity);
-	*isnull = !FlowOutcomeError(run->id, step_no, &value);
-	MemoryContextSwitchTo(caller);
-	if (!*isnull)
-		value = datumCopy(value, false, -1);
-	FlowIdentityRestore(&identity);
-	SPI_finish();
-	PopActiveSnapshot();
-	MemoryContextSwitchTo(caller);
+	*isnull = true;
+	(void) read_outcome(FlowOutcomeError, &key, CurrentMemoryContext, &value,
+						isnull);
 	return value;
 }
 

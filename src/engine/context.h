@@ -8,6 +8,7 @@
 
 #include "engine/batch.h"
 #include "nodes/params.h"
+#include "utils/tuplestore.h"
 
 /* A value of flow_set, not yet written */
 typedef struct FlowDatum
@@ -41,6 +42,13 @@ extern ParamListInfo FlowContextParams(const FlowDefinition *definition);
  * transaction.  The value lives as long as the batch.
  */
 extern Datum FlowContextOutput(FlowRunRef *run, int step_no, bool *isnull);
+
+/*
+ * Adds the items of an ended step to the result of flow_items().  Needs a
+ * transaction.
+ */
+extern void FlowContextItems(const FlowRunRef *run, const FlowStepDef *step,
+							 Tuplestorestate *result);
 
 /* What a hook runs for, as jsonb. */
 extern Datum FlowContextHookEvent(FlowItem *item, bool *isnull);

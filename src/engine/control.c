@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * control.c
- *	  Pause, resume, cancel and retry a run.
+ *	  Pause, resume and cancel a run; what all calls that steer it share.
  *
  * A client's call takes the run's row and holds it until the client commits;
  * of the tasks it touches only those that nobody has locked, since a locked
@@ -19,7 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "base/identity.h"
-#include "catalog/cat_crash.h"
+#include "catalog/cat_item.h"
 #include "catalog/cat_look.h"
 #include "catalog/cat_release.h"
 #include "define/access.h"
@@ -27,14 +27,11 @@
 #include "engine/context.h"
 #include "engine/control.h"
 #include "engine/deadline.h"
-#include "engine/emission.h"
 #include "engine/hook.h"
-#include "engine/ready.h"
-#include "engine/round.h"
+#include "engine/retryrun.h"
 #include "engine/run.h"
 #include "engine/subflow.h"
 #include "engine/undo.h"
-#include "engine/waiting.h"
 #include "error.h"
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
@@ -68,24 +65,16 @@ static void resume_run(const FlowRunRow *run);
 static void raise_compensated(const FlowRunRow *run) pg_attribute_noreturn();
 static void cancel_run(FlowRunRow *run, const FlowControl *control);
 static bool spare_ended(const FlowRunRow *run, FlowOutcomeRow *rest);
+static const FlowStepDef *course_of(const FlowDefinition *definition, int step_no);
 static bool spare_last_steps(const FlowRunRow *run, FlowOutcomeRow *rest);
 static void cancel_tasks(const FlowRunRow *run, FlowChanges *changes,
 						 FlowOutcomeRow *rest);
 static bool stays(const FlowRunRow *run, int step_no);
-static void retry_run(const FlowRunRow *run, const char *step);
-static void take_key_again(const FlowRunRow *run);
-static void forget_ends(const FlowRunRow *run, const FlowStepDef *only,
-						FlowChanges *changes);
-static void require_retriable(const FlowRunRow *run, const FlowStepDef *only,
-							  const FlowEnds *ends, const bool *forget);
-static void add_task(const FlowRunRow *run, int step_no, int attempt,
-					 FlowChanges *changes);
 static void add_event(const FlowRunRow *run, const FlowControl *control);
-static void announce_tasks(const FlowRunRow *run);
 
 bool
 FlowControlRequest(FlowControlVerb verb, int64 run_id, const char *reason,
-				   const char *step)
+				   const char *step, int32 item_no)
 {
 	FlowControl control;
 
@@ -94,6 +83,7 @@ FlowControlRequest(FlowControlVerb verb, int64 run_id, const char *reason,
 	control.run_id = run_id;
 	control.reason = unconstify(char *, reason);
 	control.step = unconstify(char *, step);
+	control.item_no = item_no;
 	return request(&control);
 }
 
@@ -359,7 +349,7 @@ FlowControlApply(const FlowControl *control, bool lenient)
 			cancel_run(run, control);
 			break;
 		case FLOW_CONTROL_RETRY:
-			retry_run(run, control->step);
+			FlowRetryRun(run, control->step, control->item_no);
 			break;
 	}
 	pass_down(run, control->verb);
@@ -379,7 +369,7 @@ pass_down(const FlowRunRow *run, FlowControlVerb verb)
 
 	if (verb != FLOW_CONTROL_RETRY &&
 		FlowPlanLookup(run->definition_id)->has_subflow)
-		FlowSubflowTell(run->id, 0, items[verb]);
+		FlowSubflowTell(run->id, 0, 0, items[verb]);
 }
 
 static void
@@ -405,7 +395,7 @@ pause_run(const FlowRunRow *run, const char *reason)
 	FlowRunSetStatus(run->id, FLOW_RUN_PAUSED, reason);
 	FlowChangesInit(&changes);
 	FlowHookRaiseRow(run, FLOW_RUN_PAUSED, reason, &changes);
-	add_task(run, FLOW_STEP_RUN, 0, &changes);
+	FlowControlAddTask(run, FLOW_STEP_RUN, 0, &changes);
 	FlowChangesWrite(&changes);
 }
 
@@ -416,10 +406,10 @@ FlowControlLookAgain(const FlowRunRow *run)
 
 	FlowChangesInit(&changes);
 	if (run->status != FLOW_RUN_PENDING)
-		add_task(run, FLOW_STEP_RUN, 0, &changes);
+		FlowControlAddTask(run, FLOW_STEP_RUN, 0, &changes);
 	FlowChangesWrite(&changes);
 	if (run->status == FLOW_RUN_RUNNING)
-		announce_tasks(run);
+		FlowControlAnnounce(run);
 }
 
 /*
@@ -437,9 +427,9 @@ resume_run(const FlowRunRow *run)
 					 run->started ? FLOW_RUN_RUNNING : FLOW_RUN_PENDING, NULL);
 	FlowTaskDeleteFree(&timer);
 	FlowChangesInit(&changes);
-	add_task(run, FLOW_STEP_RUN, 0, &changes);
+	FlowControlAddTask(run, FLOW_STEP_RUN, 0, &changes);
 	FlowChangesWrite(&changes);
-	announce_tasks(run);
+	FlowControlAnnounce(run);
 }
 
 /*
@@ -478,19 +468,19 @@ cancel_run(FlowRunRow *run, const FlowControl *control)
 	if (run->key != NULL)
 		FlowRunKeyRelease(run->workflow_id, run->key, run->id);
 	if (!at_once)
-		add_task(run, FLOW_STEP_RUN, 0, &changes);
+		FlowControlAddTask(run, FLOW_STEP_RUN, 0, &changes);
 	FlowRunSetCancelled(run->id, at_once, undo, control->reason);
 	if (at_once)
 		FlowHookRaiseRow(run, FLOW_RUN_CANCELLED, control->reason, &changes);
 	FlowChangesWrite(&changes);
 	FlowWakeNoteCancel(run->id, run->epoch + 1);
 	run->status = at_once ? FLOW_RUN_CANCELLED : FLOW_RUN_COMPENSATING;
-	if (at_once && run->parent_run != 0)
-		FlowSubflowTellEnd(run->parent_run, run->parent_step);
+	if (at_once && run->parent.run_id != 0)
+		FlowSubflowTellEnd(&run->parent);
 	if (at_once)
 		FlowWakeNoteEnded(run->id);
 	else
-		announce_tasks(run);
+		FlowControlAnnounce(run);
 }
 
 /*
@@ -514,15 +504,27 @@ spare_ended(const FlowRunRow *run, FlowOutcomeRow *rest)
 	}
 	if (!definition->has_undo)
 		return false;
+	for (int i = 0; i < definition->n_steps && !undo; i++)
+		undo = definition->steps[i].items != 0 && definition->steps[i].undo != 0 &&
+			FlowItemAnyDone(run->id, definition->steps[i].items);
 	foreach(cell, FlowTaskListOf(run->id))
 	{
 		FlowTaskRow *task = lfirst(cell);
 
-		undo = undo || (task->ended &&
-						FlowUndoIsDue(&definition->steps[task->key.step_no - 1],
-									  FLOW_STEP_COMPLETED));
+		if (task->ended)
+			undo = undo || FlowUndoIsDue(course_of(definition, task->key.step_no),
+										 FLOW_STEP_COMPLETED);
 	}
 	return undo;
+}
+
+/* The step in the graph to which the one of that number belongs */
+static const FlowStepDef *
+course_of(const FlowDefinition *definition, int step_no)
+{
+	const FlowStepDef *step = &definition->steps[step_no - 1];
+
+	return step->maps ? &definition->steps[step->maps - 1] : step;
 }
 
 /*
@@ -564,7 +566,8 @@ cancel_tasks(const FlowRunRow *run, FlowChanges *changes, FlowOutcomeRow *rest)
 			continue;
 		FlowRowsAdd(&changes->deletes, &task->tid);
 		if (rest[task->key.step_no].status == 0)
-			continue;			/* it was overtaken, and has its end */
+			continue;			/* it was overtaken, and has its end; or an
+								 * item */
 		rest[task->key.step_no].key.run_id = run->id;
 		rest[task->key.step_no].attempt = task->attempt;
 	}
@@ -581,38 +584,6 @@ stays(const FlowRunRow *run, int step_no)
 	step = &FlowPlanLookup(run->definition_id)->steps[step_no - 1];
 	return step->part == FLOW_PART_HOOK ||
 		(run->started && step->needs == FLOW_NEEDS_ALWAYS);
-}
-
-static void
-retry_run(const FlowRunRow *run, const char *step)
-{
-	const FlowStepDef *only = step ? FlowControlFindStep(run, step) : NULL;
-	FlowChanges changes;
-
-	FlowRunRequireData(run, "retried");
-	if (run->key != NULL)
-		take_key_again(run);
-	FlowChangesInit(&changes);
-	forget_ends(run, only, &changes);
-	add_task(run, FLOW_STEP_RUN, 0, &changes);
-	FlowCrashClose(run->id, 0, 0);
-	FlowDeadlineSet(run->id, run->owner, FlowPlanLookup(run->definition_id));
-	FlowRunSetRetried(run->id);
-	FlowChangesWrite(&changes);
-	announce_tasks(run);
-}
-
-static void
-take_key_again(const FlowRunRow *run)
-{
-	if (!FlowRunKeyReserve(run->workflow_id, run->key, run->id))
-		ereport(ERROR,
-				(errcode(ERRCODE_FLOW_KEY_IN_PROGRESS),
-				 errmsg("run " INT64_FORMAT " cannot be retried: another run of key \"%s\" is in progress",
-						run->id, run->key),
-				 errdetail("Run " INT64_FORMAT " has that key.",
-						   FlowRunKeyHolder(run->workflow_id, run->key)),
-				 errhint("Cancel that run, or wait until it has finished.")));
 }
 
 FlowStepDef *
@@ -632,94 +603,34 @@ FlowControlFindStep(const FlowRunRow *run, const char *step)
 	return found;
 }
 
-/*
- * Steps go on counting their attempts where they were, with all their retries
- * again.
- */
-static void
-forget_ends(const FlowRunRow *run, const FlowStepDef *only,
-			FlowChanges *changes)
+FlowStepKey
+FlowControlFindItem(const FlowRunRow *run, const FlowStepDef *step,
+					int32 item_no)
 {
-	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
-	int		   *attempts = palloc0(sizeof(int) * (definition->n_steps + 1));
-	int		   *forgotten = palloc(sizeof(int) * (definition->n_steps + 1));
-	bool	   *forget = palloc0(sizeof(bool) * (definition->n_steps + 1));
-	FlowEnds	ends;
-	int			n = 0;
-	ListCell   *cell;
+	FlowStepKey key = {run->id, item_no == 0 ? step->no : step->items, item_no};
+	FlowMapRow	map;
 
-	FlowEndsInit(&ends, definition);
-	foreach(cell, FlowOutcomeListOf(&run->id, 1))
-	{
-		FlowOutcomeRow *row = lfirst(cell);
-		FlowStepDef *step = &definition->steps[row->key.step_no - 1];
-
-		attempts[step->no] = row->attempt;
-		FlowEndsNote(&ends, step->no, row->status,
-					 FlowEmissionStoredMask(definition, row));
-	}
-	foreach(cell, FlowAttemptListOf(&run->id, 1))
-	{
-		FlowAttemptRow *row = lfirst(cell);
-
-		attempts[row->key.step_no] = Max(attempts[row->key.step_no], row->attempt);
-	}
-	FlowReadyComputeRetry(definition, &ends, forget);
-	if (only != NULL)
-		require_retriable(run, only, &ends, forget);
-	for (int no = 1; no <= definition->n_steps; no++)
-		if (forget[no] && ends.status[no] != 0)
-		{
-			forgotten[n++] = no;
-			FlowWaitingForget(run->id, &definition->steps[no - 1]);
-			FlowRoundForget(run->id, no);
-			FlowEndsTakeBack(&ends, no);
-		}
-	FlowOutcomeForget(run->id, forgotten, n);
-	for (int i = 0; i < n; i++)
-		if (FlowReadyIs(&definition->steps[forgotten[i] - 1], &ends))
-			add_task(run, forgotten[i], attempts[forgotten[i]], changes);
+	if (item_no == 0)
+		return key;
+	if (step->items == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("step \"%s\" has no items", step->name),
+				 errdetail("Only a step with \"for_each\" has."),
+				 errhint("Leave out item_no.")));
+	if (item_no < 1 || (FlowMapLoad(run->id, step->no, &map) && item_no > map.total))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("step \"%s\" of run " INT64_FORMAT " has no item %d",
+						step->name, run->id, item_no),
+				 errdetail("Items count from 1."),
+				 errhint("Look at flow.item for the items of the run.")));
+	return key;
 }
 
-/* A step alone can be retried if that is enough to make the run go on. */
-static void
-require_retriable(const FlowRunRow *run, const FlowStepDef *only,
-				  const FlowEnds *ends, const bool *forget)
-{
-	const FlowDefinition *definition = only->definition;
-	bool		waits = false;
-	bool		others = false;
-
-	if (!forget[only->no])
-		ereport(ERROR,
-				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
-				 errmsg("step \"%s\" of run " INT64_FORMAT " cannot be retried",
-						only->name, run->id),
-				 ends->status[only->no] == FLOW_STEP_COMPLETED
-				 ? errdetail("It has completed.")
-				 : errdetail("That it is %s is not why the run ended.",
-							 FlowStepStatusName(ends->status[only->no])),
-				 errhint("Name a step that failed or was cancelled, or none for all of them.")));
-	for (int no = 1; no <= definition->n_steps; no++)
-		if (no != only->no &&
-			FlowReadyFailsRun(&definition->steps[no - 1], ends->status[no],
-							  ends->events[no]))
-			others = true;
-	for (int i = 0; i < only->n_deps; i++)
-		waits = waits || forget[only->deps[i]];
-	if (others || waits)
-		ereport(ERROR,
-				(errcode(ERRCODE_FLOW_ILLEGAL_TRANSITION),
-				 errmsg("step \"%s\" of run " INT64_FORMAT " cannot be retried alone",
-						only->name, run->id),
-				 !waits
-				 ? errdetail("Another step has failed too, so the run would fail again.")
-				 : errdetail("A step that it depends on has not completed."),
-				 errhint("Use flow_retry() without a step.")));
-}
-
-static void
-add_task(const FlowRunRow *run, int step_no, int attempt, FlowChanges *changes)
+void
+FlowControlAddTask(const FlowRunRow *run, int step_no, int attempt,
+				   FlowChanges *changes)
 {
 	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
 	FlowTaskNew row;
@@ -761,8 +672,8 @@ add_event(const FlowRunRow *run, const FlowControl *control)
  * Those that sleep, too: one may become ready in this very moment, and whoever
  * takes it sees a run that is still paused, and leaves it.
  */
-static void
-announce_tasks(const FlowRunRow *run)
+void
+FlowControlAnnounce(const FlowRunRow *run)
 {
 	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
 	ListCell   *cell;

@@ -8,6 +8,7 @@
 
 #include "catalog/cat_run.h"
 #include "engine/batch.h"
+#include "engine/changes.h"
 
 /* What a control function called inside a step has asked for */
 typedef enum FlowControlVerb
@@ -24,6 +25,7 @@ typedef struct FlowControl
 	int64		run_id;
 	char	   *reason;
 	char	   *step;			/* retry: this one only; NULL: all */
+	int32		item_no;		/* ... and only this item of it; 0: all */
 	bool		plain;			/* cancel: and undo nothing */
 	Oid			by;				/* who asked; invalid: the engine */
 	int			level;			/* of the (sub)transaction it was asked in */
@@ -37,7 +39,8 @@ typedef struct FlowControl
  * already was so.  Needs a transaction and SPI.
  */
 extern bool FlowControlRequest(FlowControlVerb verb, int64 run_id,
-							   const char *reason, const char *step);
+							   const char *reason, const char *step,
+							   int32 item_no);
 
 /*
  * Reads a run as it is, without a lock; one that the current user may not see
@@ -54,6 +57,22 @@ extern void FlowControlRequireRightTo(const FlowRunRow *run,
 
 /* The step of that name; raises 42704 if the run has none. */
 extern FlowStepDef *FlowControlFindStep(const FlowRunRow *run, const char *step);
+
+/*
+ * The key of an item of the step, or of the step itself (item_no 0).  Raises
+ * 22023 if the step has no items, 42704 if it has not so many.  Needs SPI, and
+ * must be raised.
+ */
+extern FlowStepKey FlowControlFindItem(const FlowRunRow *run,
+									   const FlowStepDef *step, int32 item_no);
+
+/*
+ * For retryrun.c: a row in task for a step that may run, and the announcement
+ * of all that the run has, after the commit.  Likewise.
+ */
+extern void FlowControlAddTask(const FlowRunRow *run, int step_no, int attempt,
+							   FlowChanges *changes);
+extern void FlowControlAnnounce(const FlowRunRow *run);
 
 /*
  * Lets a worker look, after the commit, at what may run now.  Needs the run

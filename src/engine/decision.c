@@ -15,6 +15,7 @@
 
 #include "base/identity.h"
 #include "define/access.h"
+#include "define/item.h"
 #include "engine/control.h"
 #include "engine/decision.h"
 #include "engine/waiting.h"
@@ -23,18 +24,21 @@
 static void load_run(int64 run_id, const char *step, FlowRunRow *run);
 static bool is_approver(const FlowStepDef *step);
 static void require_approval(const FlowStepDef *step);
+static void require_item(const FlowStepDef *step, int32 item_no);
 static void require_right(const FlowRunRow *run, const FlowStepDef *step);
-static bool insert(const FlowRunRow *run, const FlowStepDef *step,
+static bool insert(const FlowRunRow *run, const FlowStepKey *key,
 				   const FlowDecisionRow *decision, char **status);
 static bool is_repeated(const FlowStepKey *key, bool approved,
 						const char *status, const char *sqlstate);
 
 bool
-FlowDecide(int64 run_id, const char *name, FlowDecisionRow *decision)
+FlowDecide(int64 run_id, const char *name, int32 item_no,
+		   FlowDecisionRow *decision)
 {
 	const char *verb = decision->approved ? "approved" : "rejected";
 	FlowIdentity identity;
 	FlowStepDef *step;
+	FlowStepKey key;
 	FlowRunRow	run;
 	char	   *status = NULL;
 	bool		done;
@@ -46,7 +50,9 @@ FlowDecide(int64 run_id, const char *name, FlowDecisionRow *decision)
 	require_right(&run, step);
 	decision->by = GetUserNameFromId(GetSessionUserId(), false);
 	FlowIdentityRaise(&identity);
-	done = insert(&run, step, decision, &status);
+	require_item(step, item_no);
+	key = FlowControlFindItem(&run, step, item_no);
+	done = insert(&run, &key, decision, &status);
 	FlowIdentityRestore(&identity);
 	if (status != NULL)
 		ereport(ERROR,
@@ -87,12 +93,26 @@ is_approver(const FlowStepDef *step)
 static void
 require_approval(const FlowStepDef *step)
 {
-	if (step->kind != FLOW_KIND_APPROVAL)
+	if (FlowItemKind(step) != FLOW_KIND_APPROVAL)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("step \"%s\" is not an approval", step->name),
-				 errdetail("It is of kind \"%s\".", FlowStepKindName(step->kind)),
+				 errdetail("It is of kind \"%s\".",
+						   FlowStepKindName(FlowItemKind(step))),
 				 errhint("A step to be approved is made by flow_approval().")));
+}
+
+/* Each item is decided by itself. */
+static void
+require_item(const FlowStepDef *step, int32 item_no)
+{
+	if (step->items != 0 && item_no == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("step \"%s\" has items, each of which is decided by itself",
+						step->name),
+				 errdetail("There is no decision about the step as a whole."),
+				 errhint("Give item_no; flow.item shows those that wait.")));
 }
 
 static void
@@ -125,33 +145,32 @@ require_right(const FlowRunRow *run, const FlowStepDef *step)
 
 /* Sets *status if the step cannot be decided so, to what it is. */
 static bool
-insert(const FlowRunRow *run, const FlowStepDef *step,
+insert(const FlowRunRow *run, const FlowStepKey *key,
 	   const FlowDecisionRow *decision, char **status)
 {
-	FlowStepKey key = {run->id, step->no, 0};
 	FlowDecisionRow other;
 	char	   *sqlstate;
-	char	   *now = FlowWaitingStatus(&key, &sqlstate);
+	char	   *now = FlowWaitingStatus(key, &sqlstate);
 
 	if (now == NULL)
 		now = unconstify(char *, FlowStepStatusName(FLOW_STEP_PENDING));
 	if (!FlowRunStatusIsFinal(run->status) &&
 		strcmp(now, FlowStepStatusName(FLOW_STEP_WAITING)) == 0)
 	{
-		if (FlowDecisionInsert(&key, decision))
+		if (FlowDecisionInsert(key, decision))
 		{
 			FlowWaitingAskToLook(run, FlowSignalNextId());
 			return true;
 		}
 	}
-	if (FlowDecisionLoad(&key, &other))
+	if (FlowDecisionLoad(key, &other))
 	{
 		if (other.approved != decision->approved)
 			*status = other.approved ? "approved" : "rejected";
 		return false;
 	}
-	now = FlowWaitingStatus(&key, &sqlstate);
-	if (!is_repeated(&key, decision->approved, now, sqlstate))
+	now = FlowWaitingStatus(key, &sqlstate);
+	if (!is_repeated(key, decision->approved, now, sqlstate))
 		*status = now ? now : unconstify(char *, FlowStepStatusName(FLOW_STEP_PENDING));
 	return false;
 }

@@ -9,9 +9,10 @@
 #include "catalog/cat_waiting.h"
 
 /*
- * Decides an approval that waits.  False if it was decided so before.  Needs
+ * Decides an approval that waits, or an item of it (0: it has none).  False if it was decided so before.  Needs
  * SPI.
  */
-extern bool FlowDecide(int64 run_id, const char *step, FlowDecisionRow *decision);
+extern bool FlowDecide(int64 run_id, const char *step, int32 item_no,
+					   FlowDecisionRow *decision);
 
 #endif							/* FLOW_DECISION_H */

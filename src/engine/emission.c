@@ -20,6 +20,7 @@
 #include "base/identity.h"
 #include "base/json.h"
 #include "define/events.h"
+#include "define/item.h"
 #include "engine/emission.h"
 #include "error.h"
 
@@ -88,7 +89,7 @@ FlowEmissionNoteFailure(FlowItem *item)
 {
 	if (strcmp(item->failure->sqlstate, "WF004") == 0)
 		FlowEmissionNote(item, FLOW_EVENT_TIMEOUT);
-	if (item->step->kind == FLOW_KIND_APPROVAL &&
+	if (FlowItemKind(item->step) == FLOW_KIND_APPROVAL &&
 		strcmp(item->failure->sqlstate, "WF006") == 0)
 		FlowEmissionNote(item, FLOW_EVENT_REJECTED);
 }
@@ -222,6 +223,8 @@ emissions_of(FlowItem *item, const FlowStepDef *step)
 	MemoryContext caller = CurrentMemoryContext;
 	FlowIdentity identity;
 	List	   *emissions = NIL;
+	FlowStepKey key = {item->run->id, step->no, 0};
+	bool		isnull = true;
 	Datum		stored;
 
 	if (maker != NULL && (maker->executed || maker->ended))
@@ -229,7 +232,7 @@ emissions_of(FlowItem *item, const FlowStepDef *step)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	FlowIdentityRaise(&identity);
-	if (FlowOutcomeEmits(item->run->id, step->no, &stored))
+	if (FlowOutcomeEmits(&key, &stored, &isnull) && !isnull)
 	{
 		MemoryContextSwitchTo(caller);
 		emissions = FlowEmissionsFromJsonb(DatumGetJsonbP(datumCopy(stored, false, -1)));

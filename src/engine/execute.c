@@ -27,6 +27,7 @@
 #include "engine/context.h"
 #include "engine/execute.h"
 #include "engine/kinds/kind.h"
+#include "engine/map.h"
 #include "engine/round.h"
 #include "engine/session.h"
 #include "engine/statement.h"
@@ -220,7 +221,10 @@ run_kind(FlowBatch *batch, FlowItem *item)
 	if ((item->waiting != NULL && item->waiting->begun) ||
 		FlowRoundIsLater(item) || meets_condition(batch, item))
 	{
-		FlowKindExecuteOf(item->step->kind) (batch, item);
+		if (item->step->items != 0)
+			FlowMapExecute(batch, item);
+		else
+			FlowKindExecuteOf(item->step->kind) (batch, item);
 		FlowRoundDecide(batch, item);
 	}
 	else

@@ -41,8 +41,8 @@ FlowFinishRun(FlowRunRef *run, FlowRunStatus status, FlowChanges *changes)
 	FlowRowsAdd(&changes->ends, &end);
 	FlowDeadlineClear(run);
 	run->status = status;
-	if (run->parent_run != 0)
-		FlowSubflowTellEnd(run->parent_run, run->parent_step);
+	if (run->parent.run_id != 0)
+		FlowSubflowTellEnd(&run->parent);
 	FlowHookRaiseEnd(run, status, changes);
 
 	if (run->notify)

@@ -29,6 +29,7 @@
 #include "engine/control.h"
 #include "engine/flush.h"
 #include "engine/isolated.h"
+#include "engine/map.h"
 #include "engine/settle.h"
 #include "engine/subflow.h"
 #include "engine/suspect.h"
@@ -204,8 +205,7 @@ look_again(FlowBatch *batch, FlowRunRef *run, const FlowRunRow *row)
 	run->status = row->status;
 	run->failing = row->failing;
 	run->epoch = row->epoch;
-	run->parent_run = row->parent_run;
-	run->parent_step = row->parent_step;
+	run->parent = row->parent;
 	run->notify = row->notify;
 	if (FlowRunIsWinding(run))
 		run->whole = false;		/* whoever cancelled it has ended steps */
@@ -291,6 +291,7 @@ settle(FlowBatch *batch, FlowChanges *changes)
 			FlowWaitingEnd(batch, item);
 		FlowSettleItem(batch, item, changes);
 	}
+	FlowMapSettle(batch, changes);
 	learn_ends(batch);
 	foreach(cell, batch->runs)
 	{

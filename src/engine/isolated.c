@@ -181,7 +181,7 @@ hold_run(FlowBatch *batch, FlowRunRef *run)
 		(FlowRunStatusIsFinal(status) && !is_hook) || epoch != run->epoch)
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);
 	if (FlowRunMayOvertake(run) &&
-		FlowOutcomeIsThere(run->id, batch->isolated->key.step_no))
+		FlowOutcomeIsThere(&batch->isolated->key))
 		FlowBatchAbandon(batch, FLOW_VERDICT_DROPPED);	/* it was overtaken */
 	AtEOXact_GUC(false, nest);
 	batch->verdict = FLOW_VERDICT_ERROR;
@@ -265,8 +265,9 @@ FlowIsolatedRecall(FlowBatch *batch, FlowItem *item, const FlowTaskEnd *end)
 	item->has_output = end->has_output;
 	if (end->has_asked)
 		read_asked(batch, item, DatumGetJsonbP(end->asked));
-	FlowEndsNote(&run->ends, item->key.step_no, item->status,
-				 FlowEmissionMask(item));
+	if (FlowItemIsStep(item))
+		FlowEndsNote(&run->ends, item->key.step_no, item->status,
+					 FlowEmissionMask(item));
 }
 
 /*
@@ -316,6 +317,7 @@ write_control(JsonbParseState **state, const FlowControl *control)
 	push_text(state, control->step);
 	push_number(state, control->by);
 	push_number(state, control->plain);
+	push_number(state, control->item_no);
 	pushJsonbValue(state, WJB_END_ARRAY, NULL);
 }
 
@@ -402,6 +404,7 @@ read_control(const FlowItem *item, const JsonbValue *json)
 	control->step = get_text(array, 3);
 	control->by = (Oid) get_number(array, 4);
 	control->plain = get_number(array, 5) != 0;
+	control->item_no = (int32) get_number(array, 6);
 	control->level = GetCurrentTransactionNestLevel();
 	control->asked_in = item->key;
 	return control;

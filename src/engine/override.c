@@ -17,11 +17,13 @@
 #include "utils/timestamp.h"
 
 #include "base/identity.h"
+#include "catalog/cat_item.h"
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"
 #include "define/access.h"
 #include "define/beside.h"
+#include "define/item.h"
 #include "define/plan.h"
 #include "engine/context.h"
 #include "engine/control.h"
@@ -33,11 +35,18 @@
 static void refuse_inside_step(const FlowOverride *request);
 static bool apply(const FlowOverride *request);
 static void require_live(const FlowRunRow *run, const FlowOverride *request);
-static FlowStepStatus status_of(int64 run_id, int step_no);
 static void require_open(const FlowRunRow *run, const FlowOverride *request,
 						 FlowStepStatus status);
-static int	take_task(const FlowRunRow *run, const FlowStepDef *step);
-static void insert_end(const FlowOverride *request, const FlowStepDef *step,
+static FlowStepStatus end_above(const FlowRunRow *run, const FlowStepDef *step,
+								const FlowStepKey *key);
+static void count_item(const FlowRunRow *run, const FlowStepDef *step,
+					   bool was_live);
+static int	take_tasks(const FlowRunRow *run, const FlowStepDef *step,
+					   const FlowStepKey *key);
+static bool is_meant(const FlowStepDef *step, const FlowStepKey *key,
+					 const FlowStepKey *task);
+static void raise_running(const FlowRunRow *run, const FlowStepDef *step) pg_attribute_noreturn();
+static void insert_end(const FlowOverride *request, const FlowStepKey *key,
 					   int attempts);
 static const char *participle(const FlowOverride *request);
 
@@ -73,6 +82,7 @@ apply(const FlowOverride *request)
 {
 	FlowRunRow *run;
 	FlowStepDef *step;
+	FlowStepKey key;
 	FlowStepStatus status;
 	int			attempts;
 
@@ -80,16 +90,43 @@ apply(const FlowOverride *request)
 		return false;
 	step = FlowControlFindStep(run, request->step);
 	FlowBesideRefuse(step);
-	status = status_of(run->id, step->no);
+	key = FlowControlFindItem(run, step, request->item_no);
+	status = FlowOutcomeStatus(&key);
 	if (status == request->status)
 		return false;
 	require_live(run, request);
 	require_open(run, request, status);
-	attempts = take_task(run, step);
-	insert_end(request, step, attempts);
+	require_open(run, request, end_above(run, step, &key));
+	attempts = take_tasks(run, step, &key);
+	insert_end(request, &key, Max(attempts, 0));
+	if (key.item_no != 0)
+		count_item(run, step, attempts >= 0);
 	FlowRunSetEarly(run->id);
 	FlowControlLookAgain(run);
 	return true;
+}
+
+/* An item has its turn only as long as its step has not ended. */
+static FlowStepStatus
+end_above(const FlowRunRow *run, const FlowStepDef *step, const FlowStepKey *key)
+{
+	FlowStepKey above = {run->id, step->no, 0};
+
+	return key->item_no == 0 ? 0 : FlowOutcomeStatus(&above);
+}
+
+/* The step itself is settled by the worker that looks at the run. */
+static void
+count_item(const FlowRunRow *run, const FlowStepDef *step, bool was_live)
+{
+	FlowMapRow	map;
+
+	if (!FlowMapLoad(run->id, step->no, &map))
+		return;					/* its items are not known yet */
+	map.done++;
+	if (was_live)
+		map.live--;
+	FlowMapUpdate(&map);
 }
 
 static void
@@ -108,22 +145,6 @@ require_live(const FlowRunRow *run, const FlowOverride *request)
 			 errhint("Only steps of a run that is pending, running or paused can be.")));
 }
 
-/* 0 if it has not ended. */
-static FlowStepStatus
-status_of(int64 run_id, int step_no)
-{
-	ListCell   *cell;
-
-	foreach(cell, FlowOutcomeListOf(&run_id, 1))
-	{
-		const FlowOutcomeRow *row = lfirst(cell);
-
-		if (row->key.step_no == step_no && row->key.item_no == 0)
-			return row->status;
-	}
-	return 0;
-}
-
 static void
 require_open(const FlowRunRow *run, const FlowOverride *request,
 			 FlowStepStatus status)
@@ -139,42 +160,69 @@ require_open(const FlowRunRow *run, const FlowOverride *request,
 			 errhint("Use flow_retry() or flow_rerun() to run steps again.")));
 }
 
-/* Removes its task, if it has one; returns how often it was tried. */
+/*
+ * Removes its task, if it has one, and those of its items; returns how often it
+ * was tried, or -1 if it had none.
+ */
 static int
-take_task(const FlowRunRow *run, const FlowStepDef *step)
+take_tasks(const FlowRunRow *run, const FlowStepDef *step, const FlowStepKey *key)
 {
+	int			attempts = -1;
+	int			taken = 0;
+	int			all = 0;
 	ListCell   *cell;
 
 	foreach(cell, FlowTaskLockOf(run->id))
 	{
 		FlowTaskRow *task = lfirst(cell);
 
-		if (task->key.step_no != step->no || task->ended)
+		if (task->ended || !is_meant(step, key, &task->key))
 			continue;
 		FlowTaskDelete(&task->tid, 1);
-		if (step->kind == FLOW_KIND_SUBFLOW)
-			FlowSubflowTell(run->id, step->no, FLOW_ITEM_CANCEL);
-		return task->attempt;
+		taken++;
+		if (task->key.step_no == key->step_no)
+			attempts = task->attempt;
 	}
 	foreach(cell, FlowTaskListOf(run->id))
-		if (((FlowTaskRow *) lfirst(cell))->key.step_no == step->no)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("step \"%s\" of run " INT64_FORMAT " is running", step->name,
-						run->id),
-				 errdetail("A worker has it, and will record how it ends."),
-				 errhint("Wait for its end, or use flow_cancel() for the run.")));
-	return 0;
+		if (is_meant(step, key, &((FlowTaskRow *) lfirst(cell))->key))
+		all++;
+	if (all > 0)				/* what was taken is not seen any more */
+		raise_running(run, step);
+	if (taken > 0 && step->definition->has_subflow &&
+		FlowItemKind(step) == FLOW_KIND_SUBFLOW)
+		FlowSubflowTell(run->id, step->items ? step->items : step->no,
+						key->item_no, FLOW_ITEM_CANCEL);
+	return attempts;
+}
+
+/* The key is that of the step, with all its items, or of one of them. */
+static bool
+is_meant(const FlowStepDef *step, const FlowStepKey *key, const FlowStepKey *task)
+{
+	if (key->item_no != 0)
+		return task->step_no == key->step_no && task->item_no == key->item_no;
+	return task->step_no == step->no ||
+		(step->items != 0 && task->step_no == step->items);
 }
 
 static void
-insert_end(const FlowOverride *request, const FlowStepDef *step, int attempts)
+raise_running(const FlowRunRow *run, const FlowStepDef *step)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("step \"%s\" of run " INT64_FORMAT " is running", step->name,
+					run->id),
+			 errdetail("A worker has it, and will record how it ends."),
+			 errhint("Wait for its end, or use flow_cancel() for the run.")));
+}
+
+static void
+insert_end(const FlowOverride *request, const FlowStepKey *key, int attempts)
 {
 	FlowOutcomeRow row;
 
 	memset(&row, 0, sizeof(row));
-	row.key.run_id = request->run_id;
-	row.key.step_no = step->no;
+	row.key = *key;
 	row.status = request->status;
 	row.attempt = attempts;
 	row.started_at = DT_NOBEGIN;

@@ -13,6 +13,7 @@ typedef struct FlowOverride
 {
 	int64		run_id;
 	const char *step;
+	int32		item_no;		/* 0: the step as a whole */
 	FlowStepStatus status;		/* skipped or completed */
 	NullableDatum output;		/* jsonb, of a step that is completed */
 	const char *reason;			/* NULL: none */

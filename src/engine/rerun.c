@@ -78,7 +78,7 @@ steps_to_keep(const FlowRunRow *run, const char *from_step, int *n)
 {
 	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
 	FlowStepDef *from = FlowControlFindStep(run, from_step);
-	int		   *keep = palloc(sizeof(int) * (definition->n_steps + 1));
+	int		   *keep = palloc(sizeof(int) * (definition->n_all + 1));
 	bool	   *kept = palloc0(sizeof(bool) * (definition->n_steps + 1));
 	int		   *again = palloc(sizeof(int) * (definition->n_steps + 1));
 	int			n_again = 0;
@@ -104,8 +104,13 @@ steps_to_keep(const FlowRunRow *run, const char *from_step, int *n)
 	}
 	*n = 0;
 	for (int no = 1; no <= definition->n_steps; no++)
-		if (kept[no])
-			keep[(*n)++] = no;
+	{
+		if (!kept[no])
+			continue;
+		keep[(*n)++] = no;
+		if (definition->steps[no - 1].items != 0)
+			keep[(*n)++] = definition->steps[no - 1].items;
+	}
 	return keep;
 }
 

@@ -40,13 +40,14 @@ typedef struct Receiver
 	Size		size;			/* bytes so far */
 	Datum		value;			/* mode row: the output */
 	bool		has_value;
-	JsonbParseState *state;		/* mode rows: the array being built */
+	JsonbParseState *state;		/* modes of arrays: what is being built */
 } Receiver;
 
 static void startup(DestReceiver *self, int operation, TupleDesc typeinfo);
 static bool receive(TupleTableSlot *slot, DestReceiver *self);
 static void finish(DestReceiver *self);
 static void destroy(DestReceiver *self);
+static bool is_array(FlowResultMode mode);
 static bool is_value_type(Oid type);
 static void prepare_to_jsonb(FmgrInfo *function, Oid type);
 static Datum convert(Receiver *receiver, TupleTableSlot *slot, bool *isnull);
@@ -76,7 +77,7 @@ FlowResultTake(DestReceiver *self, bool *isnull)
 	Datum		value = receiver->value;
 
 	*isnull = !receiver->has_value;
-	if (receiver->mode == FLOW_RESULT_ROWS)
+	if (is_array(receiver->mode))
 	{
 		if (receiver->state == NULL)
 			pushJsonbValue(&receiver->state, WJB_BEGIN_ARRAY, NULL);
@@ -87,6 +88,12 @@ FlowResultTake(DestReceiver *self, bool *isnull)
 	}
 	MemoryContextSwitchTo(caller);
 	return value;
+}
+
+static bool
+is_array(FlowResultMode mode)
+{
+	return mode == FLOW_RESULT_ROWS || mode == FLOW_RESULT_OBJECTS;
 }
 
 static void
@@ -102,6 +109,7 @@ startup(DestReceiver *self, int operation, TupleDesc typeinfo)
 		type = typeinfo->natts == 1 ? TupleDescAttr(typeinfo, 0)->atttypid : InvalidOid;
 		receiver->discard = type == VOIDOID;
 		receiver->single = OidIsValid(type) &&
+			receiver->mode != FLOW_RESULT_OBJECTS &&
 			(receiver->mode == FLOW_RESULT_VALUE || is_value_type(type));
 		prepare_to_jsonb(&receiver->to_jsonb, receiver->single ? type : RECORDOID);
 	}
@@ -137,7 +145,7 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 		value = convert(receiver, slot, &isnull);
 	if (!isnull)
 		check_size(receiver, value);
-	if (receiver->mode == FLOW_RESULT_ROWS)
+	if (is_array(receiver->mode))
 		append(receiver, value, isnull);
 	else
 	{

@@ -225,9 +225,10 @@ FlowRetentionErase(int64 run_id, bool with_key)
 static void
 erase_children(int64 run_id)
 {
+	FlowStepKey parent = {run_id};
 	ListCell   *cell;
 
-	foreach(cell, FlowChildListOf(run_id, 0, true))
+	foreach(cell, FlowChildListOf(&parent, true))
 	{
 		int64		child = *(int64 *) lfirst(cell);
 		FlowRunRow *run;

@@ -48,9 +48,10 @@ static void require_arg(FunctionCallInfo fcinfo, int arg, const char *name);
 static char *text_arg(FunctionCallInfo fcinfo, int arg);
 static TimestampTz time_arg(FunctionCallInfo fcinfo, int arg, const char *name);
 static void require_no_options(FunctionCallInfo fcinfo, int arg);
+static int32 item_arg(FunctionCallInfo fcinfo, int arg);
 static Datum control(FunctionCallInfo fcinfo, FlowControlVerb verb,
-					 const char *reason, const char *step);
-static Datum override(FunctionCallInfo fcinfo, FlowOverride *request, int item_arg);
+					 const char *reason);
+static Datum override(FunctionCallInfo fcinfo, FlowOverride *request, int item);
 static void cancel_for_drop(int64 run_id);
 
 Datum
@@ -103,42 +104,45 @@ flow_find(PG_FUNCTION_ARGS)
 Datum
 flow_pause(PG_FUNCTION_ARGS)
 {
-	return control(fcinfo, FLOW_CONTROL_PAUSE, text_arg(fcinfo, 1), NULL);
+	return control(fcinfo, FLOW_CONTROL_PAUSE, text_arg(fcinfo, 1));
 }
 
 Datum
 flow_resume(PG_FUNCTION_ARGS)
 {
-	return control(fcinfo, FLOW_CONTROL_RESUME, NULL, NULL);
+	return control(fcinfo, FLOW_CONTROL_RESUME, NULL);
 }
 
 Datum
 flow_cancel(PG_FUNCTION_ARGS)
 {
-	return control(fcinfo, FLOW_CONTROL_CANCEL, text_arg(fcinfo, 1), NULL);
+	return control(fcinfo, FLOW_CONTROL_CANCEL, text_arg(fcinfo, 1));
 }
 
 Datum
 flow_retry(PG_FUNCTION_ARGS)
 {
-	if (!PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("argument \"item_no\" is not supported by this version"),
-				 errdetail("No step has items yet."),
-				 errhint("Leave out item_no to retry the step.")));
-	return control(fcinfo, FLOW_CONTROL_RETRY, NULL, text_arg(fcinfo, 1));
+	int32		item_no = item_arg(fcinfo, 2);
+	bool		changed;
+
+	require_arg(fcinfo, 0, "run");
+	if (item_no != 0)
+		require_arg(fcinfo, 1, "step");
+	SPI_connect();
+	changed = FlowControlRequest(FLOW_CONTROL_RETRY, PG_GETARG_INT64(0), NULL,
+								 text_arg(fcinfo, 1), item_no);
+	SPI_finish();
+	PG_RETURN_BOOL(changed);
 }
 
 static Datum
-control(FunctionCallInfo fcinfo, FlowControlVerb verb, const char *reason,
-		const char *step)
+control(FunctionCallInfo fcinfo, FlowControlVerb verb, const char *reason)
 {
 	bool		changed;
 
 	require_arg(fcinfo, 0, "run");
 	SPI_connect();
-	changed = FlowControlRequest(verb, PG_GETARG_INT64(0), reason, step);
+	changed = FlowControlRequest(verb, PG_GETARG_INT64(0), reason, NULL, 0);
 	SPI_finish();
 	PG_RETURN_BOOL(changed);
 }
@@ -165,18 +169,13 @@ flow_finish(PG_FUNCTION_ARGS)
 }
 
 static Datum
-override(FunctionCallInfo fcinfo, FlowOverride *request, int item_arg)
+override(FunctionCallInfo fcinfo, FlowOverride *request, int item)
 {
 	bool		changed;
 
 	require_arg(fcinfo, 0, "run");
 	require_arg(fcinfo, 1, "step");
-	if (!PG_ARGISNULL(item_arg))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("argument \"item_no\" is not supported by this version"),
-				 errdetail("Only a step as a whole can be ended by hand."),
-				 errhint("Leave out item_no.")));
+	request->item_no = item_arg(fcinfo, item);
 	request->run_id = PG_GETARG_INT64(0);
 	request->step = text_arg(fcinfo, 1);
 	SPI_connect();
@@ -323,6 +322,21 @@ require_arg(FunctionCallInfo fcinfo, int arg, const char *name)
 				 errmsg("argument \"%s\" must not be null", name),
 				 errdetail("There is nothing that null could mean here."),
 				 errhint("Give a value for it.")));
+}
+
+/* 0 for none */
+static int32
+item_arg(FunctionCallInfo fcinfo, int arg)
+{
+	if (PG_ARGISNULL(arg))
+		return 0;
+	if (PG_GETARG_INT32(arg) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for item_no: %d", PG_GETARG_INT32(arg)),
+				 errdetail("Items count from 1."),
+				 errhint("Leave it out for the step as a whole.")));
+	return PG_GETARG_INT32(arg);
 }
 
 static char *

@@ -23,6 +23,7 @@
 #include "engine/emission.h"
 #include "engine/finish.h"
 #include "engine/hook.h"
+#include "engine/map.h"
 #include "engine/run.h"
 #include "engine/settle.h"
 #include "engine/subflow.h"
@@ -31,7 +32,9 @@
 #include "engine/wind.h"
 #include "shmem/wake.h"
 
+static void add_end(FlowItem *item, FlowChanges *changes);
 static void judge(FlowItem *item);
+static void pause_for(FlowItem *item);
 static void add_outcome(const FlowItem *item, FlowChanges *changes);
 static void add_attempt(const FlowItem *item, FlowChanges *changes);
 static void add_sleep(const FlowItem *item, FlowChanges *changes);
@@ -42,10 +45,11 @@ static void settle_all(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes);
 static void follow(FlowBatch *batch, FlowRunRef *run, const int *from, int n,
 				   FlowChanges *changes);
 static void skip(FlowRunRef *run, const FlowStepDef *step, FlowChanges *changes);
-static int	overtake(FlowRunRef *run, const FlowStepDef *step, int *ended,
-					 FlowChanges *changes);
+static int	overtake(FlowBatch *batch, FlowRunRef *run, const FlowStepDef *step,
+					 int *ended, FlowChanges *changes);
 static bool has_run(const FlowRunRef *run, int step_no);
-static void take_away(FlowRunRef *run, int step_no, FlowChanges *changes);
+static void take_away(FlowBatch *batch, FlowRunRef *run, int step_no,
+					  FlowChanges *changes);
 static void pause_run(FlowRunRef *run, FlowChanges *changes);
 
 void
@@ -78,11 +82,14 @@ FlowSettleItem(FlowBatch *batch, FlowItem *item, FlowChanges *changes)
 		FlowRowsAdd(&changes->deletes, &item->tid);
 		return;
 	}
-	if (FlowWaitingIsParked(item))
+	if (FlowWaitingIsParked(item) || item->status == FLOW_STEP_RUNNING)
 	{
 		if (!FlowRunIsWinding(run) || item->step->needs == FLOW_NEEDS_ALWAYS)
 		{
-			FlowWaitingPark(item, changes);
+			if (item->status == FLOW_STEP_RUNNING)
+				FlowMapPark(item);
+			else
+				FlowWaitingPark(item, changes);
 			return;
 		}
 		item->status = FLOW_STEP_CANCELLED;
@@ -95,7 +102,8 @@ FlowSettleItem(FlowBatch *batch, FlowItem *item, FlowChanges *changes)
 			item->status = FLOW_STEP_FAILED;
 			item->next_at = DT_NOBEGIN;
 		}
-		add_attempt(item, changes);
+		if (item->step->items == 0 || !item->ended)
+			add_attempt(item, changes); /* else: that of an item is there */
 	}
 	if (item->status == FLOW_STEP_FAILED)
 		judge(item);
@@ -106,20 +114,34 @@ FlowSettleItem(FlowBatch *batch, FlowItem *item, FlowChanges *changes)
 	}
 	if (item->status == FLOW_STEP_SLEEPING)
 	{
-		FlowEndsTakeBack(&run->ends, item->key.step_no);
+		if (FlowItemIsStep(item))
+			FlowEndsTakeBack(&run->ends, item->key.step_no);
 		add_sleep(item, changes);
 		return;
 	}
-	add_outcome(item, changes);
+	add_end(item, changes);
+}
+
+/* An item that was not run has no end: flow_retry finds it by that. */
+static void
+add_end(FlowItem *item, FlowChanges *changes)
+{
+	FlowRunRef *run = item->run;
+
+	if (item->step->maps == 0 || item->status != FLOW_STEP_CANCELLED)
+		add_outcome(item, changes);
 	if (item->step->part == FLOW_PART_UNDO)
 		FlowUndoNote(item);
 	FlowHookRaiseStep(item, changes);
 	if (item->has_task)
 		FlowRowsAdd(&changes->deletes, &item->tid);
 	if (item->status == FLOW_STEP_CANCELLED && item->step->kind == FLOW_KIND_SUBFLOW)
-		FlowSubflowTell(run->id, item->step->no, FLOW_ITEM_CANCEL);
-	FlowEndsNote(&run->ends, item->key.step_no, item->status,
-				 FlowEmissionMask(item));
+		FlowSubflowTell(run->id, item->step->no, item->key.item_no, FLOW_ITEM_CANCEL);
+	if (item->step->maps != 0)
+		FlowMapNoteEnd(item);
+	if (FlowItemIsStep(item))
+		FlowEndsNote(&run->ends, item->key.step_no, item->status,
+					 FlowEmissionMask(item));
 }
 
 /*
@@ -131,6 +153,9 @@ judge(FlowItem *item)
 {
 	FlowRunRef *run = item->run;
 
+	if (item->step->maps != 0 && !item->step->collects &&
+		item->step->on_error == FLOW_ON_ERROR_PAUSE && !FlowRunIsWinding(run))
+		pause_for(item);		/* so that this item is tried again */
 	if (item->step->part != FLOW_PART_COURSE)
 		return;
 	FlowEmissionNoteFailure(item);
@@ -159,13 +184,19 @@ judge(FlowItem *item)
 				run->fails = item;
 				break;
 			}
-			if (run->pauses == NULL)
-				run->pauses = item;
-			item->status = FLOW_STEP_SLEEPING;
-			item->next_at = DT_NOBEGIN;
-			item->attempt_base = item->attempt;
+			pause_for(item);
 			break;
 	}
+}
+
+static void
+pause_for(FlowItem *item)
+{
+	if (item->run->pauses == NULL)
+		item->run->pauses = item;
+	item->status = FLOW_STEP_SLEEPING;
+	item->next_at = DT_NOBEGIN;
+	item->attempt_base = item->attempt;
 }
 
 static void
@@ -282,6 +313,7 @@ bool
 FlowSettleNeedsEnds(const FlowBatch *batch, const FlowRunRef *run)
 {
 	int			ready = 0;
+	bool		steps = false;
 	ListCell   *cell;
 
 	if (run->whole || FlowRunStatusIsFinal(run->status))
@@ -296,6 +328,9 @@ FlowSettleNeedsEnds(const FlowBatch *batch, const FlowRunRef *run)
 			continue;
 		if (item->step == NULL)
 			return true;
+		if (item->step->maps != 0 || item->status == FLOW_STEP_RUNNING)
+			continue;			/* of the step they belong to, map.c knows */
+		steps = true;
 		if (item->status == FLOW_STEP_HELD || item->status == FLOW_STEP_SLEEPING ||
 			item->status == FLOW_STEP_WAITING)
 			continue;
@@ -310,7 +345,7 @@ FlowSettleNeedsEnds(const FlowBatch *batch, const FlowRunRef *run)
 			ready++;
 		}
 	}
-	return ready == 0;
+	return steps && ready == 0;
 }
 
 /*
@@ -373,7 +408,7 @@ settle_all(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 			continue;			/* what follows was decided with its end */
 		if (item->step != NULL)
 		{
-			if (run->ends.status[item->key.step_no] != 0)
+			if (FlowItemIsStep(item) && run->ends.status[item->key.step_no] != 0)
 				from[n++] = item->key.step_no;
 			continue;
 		}
@@ -417,7 +452,7 @@ follow(FlowBatch *batch, FlowRunRef *run, const int *from, int n,
 		}
 		FlowSettleReady(run, step, changes);
 		if (step->needs == FLOW_NEEDS_FIRST)
-			n_ended += overtake(run, step, ended + n_ended, changes);
+			n_ended += overtake(batch, run, step, ended + n_ended, changes);
 	}
 	if (n_ended > 0)
 		follow(batch, run, ended, n_ended, changes);
@@ -452,8 +487,8 @@ FlowSettleInitEnd(FlowOutcomeRow *row, const FlowRunRef *run, int step_no,
  * worker that runs one of them finds that it has an end, and drops it.
  */
 static int
-overtake(FlowRunRef *run, const FlowStepDef *step, int *ended,
-		 FlowChanges *changes)
+overtake(FlowBatch *batch, FlowRunRef *run, const FlowStepDef *step,
+		 int *ended, FlowChanges *changes)
 {
 	int			n = 0;
 
@@ -464,9 +499,9 @@ overtake(FlowRunRef *run, const FlowStepDef *step, int *ended,
 
 		if (run->ends.status[no] != 0 || has_run(run, no))
 			continue;
-		take_away(run, no, changes);
+		take_away(batch, run, no, changes);
 		if (run->definition->steps[no - 1].kind == FLOW_KIND_SUBFLOW)
-			FlowSubflowTell(run->id, no, FLOW_ITEM_CANCEL);
+			FlowSubflowTell(run->id, no, 0, FLOW_ITEM_CANCEL);
 		FlowSettleInitEnd(&row, run, no, FLOW_STEP_CANCELLED);
 		row.reason = psprintf("step \"%s\" did not wait for it", step->name);
 		FlowRowsAdd(&changes->outcomes, &row);
@@ -494,45 +529,70 @@ has_run(const FlowRunRef *run, int step_no)
 	return false;
 }
 
-/* Deletes the task of a step, unless somebody has locked it. */
+/* Deletes the tasks of a step that nobody else has locked. */
 static void
-take_away(FlowRunRef *run, int step_no, FlowChanges *changes)
+take_away(FlowBatch *batch, FlowRunRef *run, int step_no, FlowChanges *changes)
 {
+	int			items = run->definition->steps[step_no - 1].items;
 	ListCell   *cell;
 
 	foreach(cell, FlowTaskLockOf(run->id))
 	{
 		FlowTaskRow *task = lfirst(cell);
 
-		if (task->key.step_no != step_no || task->ended)
+		if ((task->key.step_no != step_no &&
+			 (items == 0 || task->key.step_no != items)) || task->ended)
 			continue;
 		FlowRowsAdd(&changes->deletes, &task->tid);
-		if (run->items[step_no] != NULL)
-			run->items[step_no]->overtaken = true;
-		return;
+		if (items != 0 && task->waits)
+			FlowSubflowTell(run->id, task->key.step_no, task->key.item_no,
+							FLOW_ITEM_CANCEL);
+	}
+	if (run->items[step_no] != NULL)
+		run->items[step_no]->overtaken = true;
+	foreach(cell, batch->items)
+	{
+		FlowItem   *item = lfirst(cell);
+
+		if (item->run == run && item->status == FLOW_STEP_READY && items != 0 &&
+			item->key.step_no == items)
+		{
+			item->status = FLOW_STEP_CANCELLED; /* claimed, and not run */
+			item->overtaken = true;
+		}
 	}
 }
 
 void
 FlowSettleReady(FlowRunRef *run, FlowStepDef *step, FlowChanges *changes)
 {
+	FlowItemNext next = {0, FlowRunTried(run, step)};
+
+	if (run->items[step->no] != NULL && run->items[step->no]->has_task)
+		return;					/* claimed by this batch, and not run */
+	FlowSettleReadyItem(run, step, &next, changes);
+}
+
+void
+FlowSettleReadyItem(FlowRunRef *run, FlowStepDef *step,
+					const FlowItemNext *next, FlowChanges *changes)
+{
 	FlowTaskNew row;
 	FlowReady	ready;
 	bool		once = !FlowRunMayOvertake(run) && !run->settling &&
 	(step->needs == FLOW_NEEDS_ALL || step->needs == FLOW_NEEDS_SOME);
 
-	if (run->items[step->no] != NULL && run->items[step->no]->has_task)
-		return;					/* claimed by this batch, and not run */
 	memset(&row, 0, sizeof(row));
 	row.key.run_id = run->id;
 	row.key.step_no = step->no;
+	row.key.item_no = next->item_no;
 	row.owner = run->owner;
 	row.workflow_id = run->workflow_id;
 	row.definition_id = run->definition->id;
 	row.priority = FlowPlanPriority(step, run->priority);
 	row.status = FLOW_STEP_READY;
-	row.attempt = FlowRunTried(run, step);
-	row.attempt_base = row.attempt;
+	row.attempt = next->attempt;
+	row.attempt_base = next->attempt;
 	row.due_at = DT_NOBEGIN;
 	FlowRowsAdd(once ? &changes->inserts : &changes->missing, &row);
 

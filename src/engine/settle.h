@@ -6,6 +6,7 @@
 #ifndef FLOW_SETTLE_H
 #define FLOW_SETTLE_H
 
+#include "catalog/cat_item.h"
 #include "engine/batch.h"
 #include "engine/changes.h"
 
@@ -28,6 +29,10 @@ extern void FlowSettleRun(FlowBatch *batch, FlowRunRef *run,
 /* For wind.c: makes a step ready; begins the row of one that did not run. */
 extern void FlowSettleReady(FlowRunRef *run, FlowStepDef *step,
 							FlowChanges *changes);
+
+/* The same for one of several that a step has: an item. */
+extern void FlowSettleReadyItem(FlowRunRef *run, FlowStepDef *step,
+								const FlowItemNext *next, FlowChanges *changes);
 extern void FlowSettleInitEnd(FlowOutcomeRow *row, const FlowRunRef *run,
 							  int step_no, FlowStepStatus status);
 

@@ -86,18 +86,19 @@ decide(FunctionCallInfo fcinfo, bool approved)
 
 	require_arg(fcinfo, 0, "run");
 	require_arg(fcinfo, 1, "step");
-	if (!PG_ARGISNULL(4))
+	if (!PG_ARGISNULL(4) && PG_GETARG_INT32(4) < 1)
 		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("argument \"item_no\" is not supported by this version"),
-				 errdetail("No step has items yet."),
-				 errhint("Leave out item_no to decide the step.")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for item_no: %d", PG_GETARG_INT32(4)),
+				 errdetail("Items count from 1."),
+				 errhint("Leave it out for a step without items.")));
 	memset(&decision, 0, sizeof(decision));
 	decision.approved = approved;
 	decision.comment = text_arg(fcinfo, 2);
 	decision.approver = text_arg(fcinfo, 3);
 	SPI_connect();
-	done = FlowDecide(PG_GETARG_INT64(0), text_arg(fcinfo, 1), &decision);
+	done = FlowDecide(PG_GETARG_INT64(0), text_arg(fcinfo, 1),
+					  PG_ARGISNULL(4) ? 0 : PG_GETARG_INT32(4), &decision);
 	SPI_finish();
 	PG_RETURN_BOOL(done);
 }

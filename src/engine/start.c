@@ -18,6 +18,7 @@
 
 #include "base/identity.h"
 #include "catalog/cat_event.h"
+#include "catalog/cat_item.h"
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"
@@ -292,13 +293,13 @@ insert_run(const FlowStart *start, const FlowWorkflow *workflow,
 	run.started_by_app = application_name ? application_name : "";
 	run.created_at = GetCurrentTimestamp();
 	run.early = start->n_keep > 0;
-	run.parent_run = start->parent_run;
-	run.parent_step = start->parent_step;
+	run.parent = start->parent;
 	run.depth = depth_of(start);
 	FlowRunInsert(&run);
 	if (start->n_keep > 0)
 	{
 		FlowOutcomeCopy(start->keep_of, run_id, start->keep, start->n_keep);
+		FlowMapCopy(start->keep_of, run_id, start->keep, start->n_keep);
 		FlowDataCopy(start->keep_of, run_id);
 	}
 }
@@ -309,14 +310,14 @@ depth_of(const FlowStart *start)
 {
 	FlowRunRow	parent;
 
-	if (start->parent_run == 0 || !FlowRunLoad(start->parent_run, &parent))
+	if (start->parent.run_id == 0 || !FlowRunLoad(start->parent.run_id, &parent))
 		return 0;
 	if (parent.depth + 1 >= FlowMaxDepth)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("runs are nested too deeply"),
 				 errdetail("Run " INT64_FORMAT " is run number %d of a chain in which each is a step of the one before.",
-						   start->parent_run, parent.depth + 1),
+						   start->parent.run_id, parent.depth + 1),
 				 errhint("Look whether a workflow starts itself without end, or raise flow.max_depth.")));
 	return parent.depth + 1;
 }

@@ -7,6 +7,7 @@
 #define FLOW_START_H
 
 #include "datatype/timestamp.h"
+#include "flow.h"
 
 /* What flow_start was asked for */
 typedef struct FlowStart
@@ -20,8 +21,7 @@ typedef struct FlowStart
 	int32		version;		/* 0: the newest */
 	bool		once;
 	TimestampTz slot;			/* DT_NOBEGIN: none */
-	int64		parent_run;		/* whose step starts it; 0: nobody's */
-	int32		parent_step;
+	FlowStepKey parent;			/* step that starts it; run_id 0: none */
 	int64		keep_of;		/* earlier run ... */
 	int		   *keep;			/* ... of which these steps are not run again */
 	int			n_keep;

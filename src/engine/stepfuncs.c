@@ -9,11 +9,13 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "catalog/cat_release.h"
+#include "define/item.h"
 #include "engine/context.h"
 #include "engine/emission.h"
 #include "engine/round.h"
@@ -26,6 +28,9 @@ PG_FUNCTION_INFO_V1(flow_attempt);
 PG_FUNCTION_INFO_V1(flow_slot);
 PG_FUNCTION_INFO_V1(flow_input);
 PG_FUNCTION_INFO_V1(flow_output);
+PG_FUNCTION_INFO_V1(flow_item);
+PG_FUNCTION_INFO_V1(flow_item_no);
+PG_FUNCTION_INFO_V1(flow_items);
 PG_FUNCTION_INFO_V1(flow_error);
 PG_FUNCTION_INFO_V1(flow_emit);
 PG_FUNCTION_INFO_V1(flow_event);
@@ -103,6 +108,44 @@ flow_output(PG_FUNCTION_ARGS)
 	if (isnull)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(output);
+}
+
+/* Null in a step that runs for no item. */
+Datum
+flow_item(PG_FUNCTION_ARGS)
+{
+	FlowItem   *item = FlowContextRequire("flow_item");
+
+	if (item->key.item_no == 0 || !item->has_value)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(item->value);
+}
+
+Datum
+flow_item_no(PG_FUNCTION_ARGS)
+{
+	FlowItem   *item = FlowContextRequire("flow_item_no");
+
+	if (!FlowItemIsSeen(item->step) || item->key.item_no == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT32(item->key.item_no);
+}
+
+Datum
+flow_items(PG_FUNCTION_ARGS)
+{
+	FlowItem   *item = FlowContextRequire("flow_items");
+	FlowStepDef *step = upstream_step(item, text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	if (step->items == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("step \"%s\" has no items", step->name),
+				 errdetail("Only a step with \"for_each\" has."),
+				 errhint("Use flow_output() for the output of the step.")));
+	InitMaterializedSRF(fcinfo, 0);
+	FlowContextItems(item->run, step, ((ReturnSetInfo *) fcinfo->resultinfo)->setResult);
+	return (Datum) 0;
 }
 
 Datum

@@ -15,39 +15,81 @@
 #include "utils/timestamp.h"
 
 #include "catalog/cat_child.h"
+#include "catalog/cat_run.h"
 #include "catalog/cat_task.h"
 #include "engine/subflow.h"
 #include "shmem/wake.h"
 
 static FlowItem *ended_step(FlowBatch *batch, FlowItem *message);
-static FlowTaskRow *waiting_task(FlowBatch *batch, const FlowRunRef *run,
-								 int step_no);
+static int32 number_of(const FlowStepKey *key);
+static FlowStepKey key_of(const FlowItem *message);
 static FlowFailure *failure_of(const FlowChildRow *child);
 static char *text_of(const FlowChildRow *child, const char *key);
 
 void
-FlowSubflowTell(int64 run_id, int32 step_no, int32 item_no)
+FlowSubflowTell(int64 run_id, int32 step_no, int32 item_no, int32 what)
 {
+	FlowStepKey parent = {run_id, step_no, item_no};
 	ListCell   *cell;
 
-	foreach(cell, FlowChildListOf(run_id, step_no, false))
+	foreach(cell, FlowChildListOf(&parent, false))
 	{
 		FlowReady	ready;
 		Oid			owner;
 
-		if (FlowChildTell(*(int64 *) lfirst(cell), item_no, &owner, &ready))
+		if (FlowChildTell(*(int64 *) lfirst(cell), what, &owner, &ready))
 			FlowWakeNoteReady(owner, &ready);
 	}
 }
 
 void
-FlowSubflowTellEnd(int64 parent, int32 step_no)
+FlowSubflowTellEnd(const FlowStepKey *parent)
 {
 	FlowReady	ready;
 	Oid			owner;
 
-	if (FlowChildTell(parent, -step_no, &owner, &ready))
+	if (FlowChildTell(parent->run_id, -number_of(parent), &owner, &ready))
 		FlowWakeNoteReady(owner, &ready);
+}
+
+/*
+ * The message says by a number which step its run was: that of the step, and
+ * for an item of it as many times more as there can be steps.
+ */
+static int32
+number_of(const FlowStepKey *key)
+{
+	FlowRunRow	run;
+
+	if (key->item_no == 0 || !FlowRunLoad(key->run_id, &run))
+		return key->step_no;
+	return key->item_no * (FlowPlanLookup(run.definition_id)->n_all + 1) + key->step_no;
+}
+
+static FlowStepKey
+key_of(const FlowItem *message)
+{
+	int			n = message->run->definition->n_all + 1;
+	int32		number = -message->key.item_no;
+
+	return (FlowStepKey)
+	{
+		message->run->id, number % n, number / n
+	};
+}
+
+void
+FlowSubflowCheckItem(const FlowItem *item)
+{
+	int			n = item->step->definition->n_all + 1;
+
+	if (item->key.item_no > PG_INT32_MAX / n - 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("step \"%s\" has too many items", item->step->name),
+				 errdetail("Only %d of them can be runs of their own.",
+						   PG_INT32_MAX / n - 1),
+				 errhint("Let each item stand for several.")));
 }
 
 void
@@ -77,21 +119,34 @@ static FlowItem *
 ended_step(FlowBatch *batch, FlowItem *message)
 {
 	FlowRunRef *run = message->run;
-	int			no = -message->key.item_no;
-	FlowTaskRow *task = waiting_task(batch, run, no);
+	FlowStepKey key = key_of(message);
+	FlowTaskRow task;
 	FlowChildRow child;
 	FlowItem   *item;
 
-	if (task == NULL || !FlowChildOf(run->id, no, &child) ||
-		!FlowRunStatusIsFinal(child.status))
+	/*
+	 * busy: by a worker that has claimed it by an old entry of the queue, and
+	 * holds it until the end of its batch; the message is kept
+	 */
+	switch (FlowTaskLock(&key, FLOW_STEP_WAITING, &task))
+	{
+		case FLOW_HOLD_BUSY:
+			FlowBatchAbandon(batch, FLOW_VERDICT_AGAIN);
+		case FLOW_HOLD_GONE:
+			return NULL;
+		case FLOW_HOLD_TAKEN:
+			break;
+	}
+	if (!FlowChildOf(&key, &child) || !FlowRunStatusIsFinal(child.status))
 		return NULL;
 	item = palloc0(sizeof(FlowItem));
-	item->key = task->key;
+	item->key = key;
 	item->run = run;
-	item->step = &run->definition->steps[no - 1];
+	item->step = &run->definition->steps[key.step_no - 1];
 	item->has_task = true;
-	item->tid = task->tid;
-	item->attempt = task->attempt;
+	item->tid = task.tid;
+	item->attempt = task.attempt;
+	item->ended = true;
 	item->started_at = child.created_at;
 	item->finished_at = GetCurrentTimestamp();
 	item->status = FLOW_STEP_COMPLETED;
@@ -103,34 +158,9 @@ ended_step(FlowBatch *batch, FlowItem *message)
 		item->has_output = false;
 		item->failure = failure_of(&child);
 	}
-	run->items[no] = item;
+	if (FlowItemIsStep(item))
+		run->items[key.step_no] = item;
 	return item;
-}
-
-/*
- * A worker that has claimed the step by an old entry of the queue holds the row
- * although it waits, until the end of its batch: then the message is kept.
- */
-static FlowTaskRow *
-waiting_task(FlowBatch *batch, const FlowRunRef *run, int step_no)
-{
-	ListCell   *cell;
-
-	foreach(cell, FlowTaskLockOf(run->id))
-	{
-		FlowTaskRow *task = lfirst(cell);
-
-		if (task->key.step_no == step_no && task->waits)
-			return task;
-	}
-	foreach(cell, FlowTaskListOf(run->id))
-	{
-		FlowTaskRow *task = lfirst(cell);
-
-		if (task->key.step_no == step_no && task->waits)
-			FlowBatchAbandon(batch, FLOW_VERDICT_AGAIN);
-	}
-	return NULL;
 }
 
 static FlowFailure *

@@ -10,13 +10,18 @@
 
 /*
  * Tells the unfinished runs that steps of a run have started, or that step (0:
- * any), to do as theirs: item is FLOW_ITEM_CANCEL, _PAUSE or _RESUME.  Told is
- * what a worker acts upon after the commit.  Needs SPI and must be raised.
+ * any), or that item of it (0: any), to do as theirs: "what" is
+ * FLOW_ITEM_CANCEL, _PAUSE or _RESUME.  Told is what a worker acts upon after
+ * the commit.  Needs SPI and must be raised.
  */
-extern void FlowSubflowTell(int64 run_id, int32 step_no, int32 item_no);
+extern void FlowSubflowTell(int64 run_id, int32 step_no, int32 item_no,
+							int32 what);
 
 /* Tells the run whose step has started a run that it has ended; likewise. */
-extern void FlowSubflowTellEnd(int64 parent, int32 step_no);
+extern void FlowSubflowTellEnd(const FlowStepKey *parent);
+
+/* Raises for an item of too high a number to have a run of its own. */
+extern void FlowSubflowCheckItem(const FlowItem *item);
 
 /*
  * Adds to the batch the steps that its items say have come to an end, since the

@@ -34,8 +34,8 @@
 #define CHARGES_TO_FAIL			2
 
 static void learn(FlowBatch *batch);
-static const FlowCrashRow *find_step(const FlowBatch *batch, int64 run_id,
-									 int step_no);
+static const FlowCrashRow *find_step(const FlowBatch *batch,
+									 const FlowStepKey *key);
 static int	charges_of(const FlowBatch *batch, const FlowStepDef *step);
 static void judge(FlowBatch *batch, FlowItem *item);
 static void fail(FlowItem *item, const FlowCrashRow *row);
@@ -85,7 +85,7 @@ judge(FlowBatch *batch, FlowItem *item)
 
 	if (item->step == NULL || item->status != FLOW_STEP_READY)
 		return;
-	row = find_step(batch, item->key.run_id, item->key.step_no);
+	row = find_step(batch, &item->key);
 	if (row != NULL && row->charges >= CHARGES_TO_FAIL)
 		fail(item, row);
 	else if (charges_of(batch, item->step) >= FLOW_CRASH_QUARANTINE)
@@ -96,7 +96,7 @@ judge(FlowBatch *batch, FlowItem *item)
 }
 
 static const FlowCrashRow *
-find_step(const FlowBatch *batch, int64 run_id, int step_no)
+find_step(const FlowBatch *batch, const FlowStepKey *key)
 {
 	ListCell   *cell;
 
@@ -104,7 +104,7 @@ find_step(const FlowBatch *batch, int64 run_id, int step_no)
 	{
 		const FlowCrashRow *row = lfirst(cell);
 
-		if (row->key.run_id == run_id && row->key.step_no == step_no)
+		if (memcmp(&row->key, key, sizeof(FlowStepKey)) == 0)
 			return row;
 	}
 	return NULL;
@@ -165,7 +165,9 @@ set_apart(FlowBatch *batch, FlowItem *item)
 bool
 FlowSuspectIs(const FlowBatch *batch, int64 run_id, const FlowStepDef *step)
 {
-	return find_step(batch, run_id, step->no) != NULL ||
+	FlowStepKey key = {run_id, step->no, 0};
+
+	return find_step(batch, &key) != NULL ||
 		charges_of(batch, step) >= FLOW_CRASH_QUARANTINE;
 }
 
@@ -199,7 +201,7 @@ FlowSuspectSettle(const FlowBatch *batch)
 			item->status == FLOW_STEP_HELD || item->status == FLOW_STEP_SLEEPING ||
 			item->status == FLOW_STEP_WAITING)
 			continue;
-		if (find_step(batch, item->key.run_id, item->key.step_no) != NULL)
+		if (find_step(batch, &item->key) != NULL)
 			FlowCrashClose(item->key.run_id, item->key.step_no,
 						   item->key.item_no);
 		if ((item->executed || item->ended) && charges_of(batch, item->step) > 0)

@@ -19,12 +19,22 @@
  */
 #include "postgres.h"
 
+#include "catalog/cat_item.h"
+#include "define/item.h"
+#include "engine/claim.h"
 #include "engine/run.h"
 #include "engine/settle.h"
 #include "engine/undo.h"
 
+static bool is_due(FlowRunRef *run, const FlowStepDef *step,
+				   FlowChanges *changes);
+static void start_undo(FlowRunRef *run, const FlowStepDef *step,
+					   FlowChanges *changes);
+static void end_items(FlowRunRef *run, const FlowStepDef *step,
+					  FlowChanges *changes);
 static bool may_undo(const FlowRunRef *run);
-static bool *live_steps(const FlowRunRef *run);
+static bool *live_steps(const FlowRunRef *run, const FlowChanges *changes);
+static bool goes(const ItemPointerData *tid, const FlowChanges *changes);
 static void begin(FlowRunRef *run, FlowChanges *changes);
 static void conclude(FlowRunRef *run);
 
@@ -40,14 +50,12 @@ FlowUndoGoesOn(FlowRunRef *run, FlowChanges *changes)
 	if (!definition->has_undo || !may_undo(run))
 		return false;
 	open = palloc0(sizeof(bool) * (definition->n_steps + 1));
-	live = live_steps(run);
+	live = live_steps(run, changes);
 	copied = FlowOutcomeCopied(run->id);
 	for (int i = definition->n_steps - 1; i >= 0; i--)
 	{
 		FlowStepDef *step = &definition->steps[definition->order[i] - 1];
-		bool		due = FlowUndoIsDue(step, run->ends.status[step->no]) &&
-		run->ends.status[step->undo] == 0 &&
-		!list_member_int(copied, step->no);
+		bool		due = !list_member_int(copied, step->no) && is_due(run, step, changes);
 		bool		behind = false;
 
 		for (int d = 0; d < step->n_dependents; d++)
@@ -59,11 +67,66 @@ FlowUndoGoesOn(FlowRunRef *run, FlowChanges *changes)
 			begin(run, changes);
 		left = true;
 		if (!behind && !live[step->undo])
-			FlowSettleReady(run, &definition->steps[step->undo - 1], changes);
+			start_undo(run, step, changes);
 	}
 	if (!left)
 		conclude(run);
 	return left;
+}
+
+/* Of a step with items, those that have completed, whatever the step has. */
+static bool
+is_due(FlowRunRef *run, const FlowStepDef *step, FlowChanges *changes)
+{
+	FlowStepStatus status = run->ends.status[step->no];
+
+	if (step->undo == 0 || status == 0 || run->ends.status[step->undo] != 0)
+		return false;
+	if (FlowItemIsSeen(&run->definition->steps[step->undo - 1]))
+	{
+		if (FlowItemLastDone(run->id, step->items, step->undo) > 0)
+			return true;
+		end_items(run, step, changes);
+		return false;
+	}
+	return FlowUndoIsDue(step, status) ||
+		(step->items != 0 && FlowItemAnyDone(run->id, step->items));
+}
+
+/* Items are undone one after the other, the last first. */
+static void
+start_undo(FlowRunRef *run, const FlowStepDef *step, FlowChanges *changes)
+{
+	FlowStepDef *undo = &run->definition->steps[step->undo - 1];
+	FlowItemNext next = {0, FlowRunTried(run, undo)};
+
+	if (FlowItemIsSeen(undo))
+		next.item_no = FlowItemLastDone(run->id, step->items, undo->no);
+	FlowSettleReadyItem(run, undo, &next, changes);
+}
+
+/* No item is left to undo: with that, what undoes the step has ended. */
+static void
+end_items(FlowRunRef *run, const FlowStepDef *step, FlowChanges *changes)
+{
+	FlowOutcomeRow row;
+	int32		undone;
+	int32		failed;
+
+	FlowItemCountUndone(run->id, step->items, &undone, &failed);
+	if (undone + failed == 0)
+		return;
+	FlowSettleInitEnd(&row, run, step->undo,
+					  failed ? FLOW_STEP_FAILED : FLOW_STEP_COMPLETED);
+	FlowRowsAdd(&changes->outcomes, &row);
+	FlowEndsNote(&run->ends, step->undo, row.status, 0);
+	if (run->ends.status[step->no] != FLOW_STEP_COMPLETED)
+		return;
+	row.key.step_no = step->no;
+	row.status = failed ? FLOW_STEP_COMPENSATION_FAILED : FLOW_STEP_COMPENSATED;
+	if (failed)
+		row.reason = psprintf("%d of its items could not be undone", failed);
+	FlowOutcomeSetUndone(&row);
 }
 
 /* A run that was cancelled by flow_drop is left as it is. */
@@ -81,14 +144,29 @@ FlowUndoIsDue(const FlowStepDef *step, FlowStepStatus status)
 
 /* By number: steps that have a row already, such as one that is tried again. */
 static bool *
-live_steps(const FlowRunRef *run)
+live_steps(const FlowRunRef *run, const FlowChanges *changes)
 {
 	bool	   *live = palloc0(sizeof(bool) * (run->definition->n_all + 1));
 	ListCell   *cell;
 
 	foreach(cell, FlowTaskListOf(run->id))
-		live[((FlowTaskRow *) lfirst(cell))->key.step_no] = true;
+	{
+		const FlowTaskRow *task = lfirst(cell);
+
+		if (!goes(&task->tid, changes))
+			live[task->key.step_no] = true;
+	}
 	return live;
+}
+
+static bool
+goes(const ItemPointerData *tid, const FlowChanges *changes)
+{
+	for (int i = 0; i < changes->deletes.n; i++)
+		if (ItemPointerEquals(unconstify(ItemPointerData *, tid),
+							  &((ItemPointerData *) changes->deletes.rows)[i]))
+			return true;
+	return false;
 }
 
 static void
@@ -137,6 +215,11 @@ FlowUndoNote(const FlowItem *item)
 	memset(&row, 0, sizeof(row));
 	row.key.run_id = item->key.run_id;
 	row.key.step_no = undo->undoes;
+	if (item->key.item_no > 0)
+	{
+		row.key.step_no = item->run->definition->steps[undo->undoes - 1].items;
+		row.key.item_no = item->key.item_no;
+	}
 	row.status = FLOW_STEP_COMPENSATED;
 	if (item->status == FLOW_STEP_CANCELLED)
 		return;

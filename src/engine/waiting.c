@@ -30,8 +30,18 @@
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
 
+/* Up to where signals of a name are spoken for */
+typedef struct TakenSignal
+{
+	const char *name;
+	int64		last;			/* id */
+} TakenSignal;
+
 static void require_all(FlowBatch *batch, const FlowRunRef *run, List *waiting);
-static bool has_message(const FlowRunRef *run, const FlowStepKey *key);
+static int64 last_taken(const FlowItem *item);
+static bool has_message(const FlowRunRef *run, const FlowStepKey *key,
+						List **taken);
+static int64 *last_signal(List **taken, const char *name);
 
 bool
 FlowWaitingIs(const FlowStepDef *step)
@@ -84,6 +94,7 @@ FlowWaitingFindSignal(FlowItem *item, FlowSignalRow *signal)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	FlowIdentityRaise(&identity);
+	signal->id = last_taken(item);
 	found = FlowSignalFind(run->id, run->workflow_id, run->key,
 						   item->step->signal, signal);
 	if (found)
@@ -98,6 +109,24 @@ FlowWaitingFindSignal(FlowItem *item, FlowSignalRow *signal)
 	PopActiveSnapshot();
 	MemoryContextSwitchTo(caller);
 	return found;
+}
+
+/* One that another item of this batch has found is that one's. */
+static int64
+last_taken(const FlowItem *item)
+{
+	int64		last = 0;
+	ListCell   *cell;
+
+	foreach(cell, FlowBatchCurrent()->items)
+	{
+		const FlowItem *other = lfirst(cell);
+
+		if (other->run == item->run && other != item && other->waiting != NULL &&
+			strcmp(other->step->signal, item->step->signal) == 0)
+			last = Max(last, other->waiting->signal);
+	}
+	return last;
 }
 
 bool
@@ -190,6 +219,7 @@ FlowWaitingPark(FlowItem *item, FlowChanges *changes)
 {
 	FlowRunRef *run = item->run;
 	FlowWaiting *waiting = item->waiting;
+	List	   *taken = NIL;
 	FlowTaskNew row;
 	FlowReady	ready;
 
@@ -207,7 +237,7 @@ FlowWaitingPark(FlowItem *item, FlowChanges *changes)
 	row.attempt = item->attempt - 1;
 	row.attempt_base = item->attempt_base;
 	row.due_at = TIMESTAMP_IS_NOEND(waiting->due_at) ? DT_NOBEGIN : waiting->due_at;
-	if (item->status == FLOW_STEP_WAITING && has_message(run, &item->key))
+	if (item->status == FLOW_STEP_WAITING && has_message(run, &item->key, &taken))
 	{
 		row.status = FLOW_STEP_READY;
 		row.due_at = DT_NOBEGIN;
@@ -221,17 +251,47 @@ FlowWaitingPark(FlowItem *item, FlowChanges *changes)
 	FlowRowsAdd(&changes->sleeps, &row);
 }
 
+/*
+ * Several steps may wait for signals of one name: each is made ready for one
+ * of its own.  What was found for the others before is in "taken".
+ */
 static bool
-has_message(const FlowRunRef *run, const FlowStepKey *key)
+has_message(const FlowRunRef *run, const FlowStepKey *key, List **taken)
 {
 	const FlowStepDef *step = &run->definition->steps[key->step_no - 1];
 	FlowDecisionRow decision;
 	FlowSignalRow signal;
 
 	if (step->kind == FLOW_KIND_WAIT)
-		return FlowSignalFind(run->id, run->workflow_id, run->key, step->signal,
-							  &signal);
+	{
+		int64	   *last = last_signal(taken, step->signal);
+
+		signal.id = *last;
+		if (!FlowSignalFind(run->id, run->workflow_id, run->key, step->signal,
+							&signal))
+			return false;
+		*last = signal.id;
+		return true;
+	}
 	return step->kind == FLOW_KIND_APPROVAL && FlowDecisionLoad(key, &decision);
+}
+
+static int64 *
+last_signal(List **taken, const char *name)
+{
+	TakenSignal *found;
+	ListCell   *cell;
+
+	foreach(cell, *taken)
+	{
+		found = lfirst(cell);
+		if (strcmp(found->name, name) == 0)
+			return &found->last;
+	}
+	found = palloc0(sizeof(TakenSignal));
+	found->name = name;
+	*taken = lappend(*taken, found);
+	return &found->last;
 }
 
 void
@@ -239,6 +299,7 @@ FlowWaitingLook(FlowBatch *batch, FlowItem *item, FlowChanges *changes)
 {
 	FlowRunRef *run = item->run;
 	List	   *waiting;
+	List	   *taken = NIL;
 	ListCell   *cell;
 
 	item->status = FLOW_STEP_COMPLETED;
@@ -253,7 +314,7 @@ FlowWaitingLook(FlowBatch *batch, FlowItem *item, FlowChanges *changes)
 		FlowStepKey *key = lfirst(cell);
 		FlowReady	ready;
 
-		if (!has_message(run, key))
+		if (!has_message(run, key, &taken))
 			continue;
 		FlowWaitingSetReady(key);
 		memset(&ready, 0, sizeof(ready));

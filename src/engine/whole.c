@@ -74,7 +74,7 @@ refuse_kinds(int64 run_id, const char *workflow)
 		elog(ERROR, "run " INT64_FORMAT " is gone", run_id);
 	FlowIdentityRestore(&identity);
 	definition = FlowPlanLookup(run.definition_id);
-	for (int i = 0; i < definition->n_steps; i++)
+	for (int i = 0; i < definition->n_all; i++)
 		if (FlowWaitingIs(&definition->steps[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

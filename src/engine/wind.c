@@ -31,6 +31,9 @@
 static void set_failing(FlowRunRef *run);
 static bool take_away_tasks(FlowBatch *batch, FlowRunRef *run,
 							FlowChanges *changes);
+static bool is_map(const FlowRunRef *run, const FlowTaskRow *task);
+static void take_away(FlowBatch *batch, FlowRunRef *run, const FlowTaskRow *task,
+					  FlowItem *item, FlowChanges *changes);
 static bool is_beside(const FlowRunRef *run, const FlowTaskRow *task);
 static int	count_tasks(const FlowRunRef *run);
 static FlowItem *item_of(FlowBatch *batch, const FlowStepKey *key);
@@ -77,13 +80,13 @@ static bool
 take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 {
 	int			mine = 0;
+	List	   *maps = NIL;
 	ListCell   *cell;
 
 	foreach(cell, FlowTaskLockOf(run->id))
 	{
 		FlowTaskRow *task = lfirst(cell);
 		FlowItem   *item = item_of(batch, &task->key);
-		FlowItem	foreign;
 
 		if ((item == NULL && (task->ended || FlowWaitingIsLook(&task->key))) ||
 			is_beside(run, task))
@@ -93,7 +96,8 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 			item->failure = NULL;	/* recorded; it is not tried again */
 		else if (item != NULL && item->status != FLOW_STEP_READY &&
 				 item->status != FLOW_STEP_HELD &&
-				 item->status != FLOW_STEP_WAITING)
+				 item->status != FLOW_STEP_WAITING &&
+				 item->status != FLOW_STEP_RUNNING)
 			continue;			/* settled already */
 		if (task->key.step_no == FLOW_STEP_RUN && run->status != FLOW_RUN_RUNNING)
 			continue;			/* a paused run keeps it */
@@ -108,32 +112,60 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 			mine--;
 			continue;
 		}
-		if (item == NULL)
-		{
-			memset(&foreign, 0, sizeof(foreign));
-			item = &foreign;
-			item->key = task->key;
-			item->run = run;
-			item->tid = task->tid;
-			item->attempt = task->attempt + 1;
-			item->has_task = true;
-			if (task->key.step_no != FLOW_STEP_RUN)
-				item->step = &run->definition->steps[task->key.step_no - 1];
-		}
-		item->tid = task->tid;
-		item->status = FLOW_STEP_CANCELLED;
-		item->reason = reason_of(run);
-		FlowSettleItem(batch, item, changes);
+		if (is_map(run, task))
+			maps = lappend(maps, task);
+		else
+			take_away(batch, run, task, item, changes);
 	}
-	return count_tasks(run) > mine;
+	if (count_tasks(run) > mine)
+		return true;
+	foreach(cell, maps)
+		take_away(batch, run, lfirst(cell), NULL, changes);
+	return false;
 }
 
-/* A compensation, which has its own order (undo.c). */
+/* A step whose items may still run; it ends when they have. */
+static bool
+is_map(const FlowRunRef *run, const FlowTaskRow *task)
+{
+	return task->key.step_no != FLOW_STEP_RUN &&
+		run->definition->steps[task->key.step_no - 1].items != 0;
+}
+
+/* item: that of the batch, or NULL if it has none for the task */
+static void
+take_away(FlowBatch *batch, FlowRunRef *run, const FlowTaskRow *task,
+		  FlowItem *item, FlowChanges *changes)
+{
+	FlowItem	foreign;
+
+	if (item == NULL)
+	{
+		memset(&foreign, 0, sizeof(foreign));
+		item = &foreign;
+		item->key = task->key;
+		item->run = run;
+		item->attempt = task->attempt + 1;
+		item->has_task = true;
+		if (task->key.step_no != FLOW_STEP_RUN)
+			item->step = &run->definition->steps[task->key.step_no - 1];
+	}
+	item->tid = task->tid;
+	item->status = FLOW_STEP_CANCELLED;
+	item->reason = reason_of(run);
+	FlowSettleItem(batch, item, changes);
+}
+
+/* A compensation, which has its own order (undo.c), or a hook. */
 static bool
 is_beside(const FlowRunRef *run, const FlowTaskRow *task)
 {
-	return task->key.step_no != FLOW_STEP_RUN &&
-		run->definition->steps[task->key.step_no - 1].part != FLOW_PART_COURSE;
+	FlowStepPart part;
+
+	if (task->key.step_no == FLOW_STEP_RUN)
+		return false;
+	part = run->definition->steps[task->key.step_no - 1].part;
+	return part == FLOW_PART_UNDO || part == FLOW_PART_HOOK;
 }
 
 static int

@@ -50,6 +50,8 @@ static const char *const points[] = {
 	"isolated-ended",			/* it has ended, but is not committed */
 	"launcher-start",			/* before a scheduler is registered */
 	"letgo-wait",				/* our processes are told to leave a database */
+	"map-end",					/* a step is to end with the last of its items */
+	"map-park",					/* items are to be stored */
 	"push-begin",				/* committed, nobody is told yet */
 	"push-end",					/* everybody is */
 	"record-begin",				/* before a failed attempt is recorded */

@@ -4,15 +4,19 @@
 --
 --	audit(no bigint GENERATED ALWAYS AS IDENTITY, run_id bigint, step text)
 --
--- and nothing else counts: what is compared is the effect of the steps with
+-- or, for an item of a step, with the step's name, a slash and the item's
+-- number; nothing else counts: what is compared is the effect of the steps with
 -- what the extension says about them.  Call it when everything has ended.
 WITH step AS (
-	SELECT s.run_id, s.name, s.kind, s.status, s.reason, s.handled, s.step_no, s.started_at, s.finished_at,
+	SELECT s.run_id, s.name, s.kind, s.status, s.reason, s.handled, s.step_no, s.started_at, s.finished_at, s.items,
 		(SELECT count(*) FROM audit a
 		 WHERE a.run_id = s.run_id AND a.step = s.name) AS effects,
 		(SELECT min(a.no) FROM audit a
 		 WHERE a.run_id = s.run_id AND a.step = s.name) AS no
-	FROM flow.step s
+	FROM (SELECT run_id, name, kind, status, reason, handled, step_no, started_at, finished_at, items FROM flow.step
+		UNION ALL
+		SELECT i.run_id, i.step || '/' || i.item_no, p.kind, i.status, i.reason, false, NULL, i.started_at, i.finished_at, NULL
+		FROM flow.item i JOIN flow.step p ON p.run_id = i.run_id AND p.name = i.step) s
 ), edge AS (
 	SELECT r.id AS run_id, d.name AS dependency, w.name
 	FROM flow.run r
@@ -45,7 +49,7 @@ UNION ALL
 SELECT 'completed step without effect', s.run_id, s.name
 FROM step s
 WHERE s.status = 'completed' AND s.effects = 0
-AND s.kind = 'sql' AND s.reason IS NULL
+AND s.kind = 'sql' AND s.reason IS NULL AND s.items IS NULL
 UNION ALL
 SELECT 'effect done ' || s.effects || ' times', s.run_id, s.name
 FROM step s
@@ -63,6 +67,19 @@ UNION ALL
 SELECT 'task left behind', t.run_id, t.status
 FROM flow_internal.task t JOIN flow.run r ON r.id = t.run_id
 WHERE r.status IN ('completed', 'failed', 'cancelled')
+UNION ALL
+SELECT 'items of a completed step have not all ended', s.run_id, s.name
+FROM flow.step s
+WHERE s.status = 'completed' AND s.reason IS NULL AND s.items_done + s.items_failed <> s.items
+UNION ALL
+SELECT 'items are counted wrong', s.run_id, s.name
+FROM flow.step s
+	CROSS JOIN LATERAL (
+		SELECT count(*) FILTER (WHERE i.status IN ('completed', 'skipped', 'compensated', 'compensation_failed')) AS done,
+			count(*) FILTER (WHERE i.status = 'failed') AS failed
+		FROM flow.item i WHERE i.run_id = s.run_id AND i.step = s.name) i
+WHERE s.status IN ('completed', 'failed') AND s.reason IS NULL
+AND (i.done, i.failed) IS DISTINCT FROM (s.items_done, s.items_failed) AND s.items IS NOT NULL
 UNION ALL
 SELECT 'key still taken', k.run_id, k.key
 FROM flow_internal.run_key k JOIN flow.run r ON r.id = k.run_id

@@ -26,6 +26,10 @@ SELECT 'trips that failed after a booking, and are undone',
 	(SELECT count(*) FROM trip JOIN flow.run c ON c.parent_run = trip.id WHERE trip.status = 'failed' AND c.status = 'completed'),
 	(SELECT count(*) FROM trip WHERE status = 'failed' AND compensation = 'complete')
 UNION ALL
+SELECT 'questions in the survey: one for every trip that completed',
+	(SELECT count(*) FROM trip WHERE status = 'completed'),
+	(SELECT count(DISTINCT q.traveller) FROM question q JOIN trip ON trip.id = q.traveller)
+UNION ALL
 SELECT 'decisions that were waited for', 6,
 	(SELECT count(*) FROM flow.step s JOIN trip ON trip.id = s.run_id WHERE s.name = 'approve' AND s.status IN ('completed', 'failed'));
 

@@ -127,7 +127,7 @@ WHERE e.extname = 'flow' AND p.proparallel = 's' AND p.provolatile <> 'i';
 SELECT p.proname FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
 JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
 WHERE e.extname = 'flow' AND p.proparallel = 'r'
-AND p.proname !~ '^flow_(run_id|run_key|step_name|attempt|slot|input|output|hook_event|idempotency_key)$' AND p.pronamespace <> 'flow_internal'::regnamespace;
+AND p.proname !~ '^flow_(run_id|run_key|step_name|attempt|slot|input|output|item|item_no|hook_event|idempotency_key)$' AND p.pronamespace <> 'flow_internal'::regnamespace;
 -- ... none of them runs as its owner, and none that is SQL leaves its path open
 SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
 JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid

@@ -228,5 +228,3 @@ SELECT flow_define('undo_w', ARRAY[flow_step('a', 'SELECT 1', undo => 'COMMIT')]
 SELECT flow_define('undo_w', ARRAY[flow_step('a', 'SELECT 1', undo => '')]);
 SELECT flow_define('undo_w', ARRAY[flow_step('a', 'SELECT 1'), flow_step('b', 'SELECT 1', undo => 'SELECT a->>0')]);
 SELECT flow_define('undo_w', ARRAY[flow_step('a', 'SELECT 1', undo => 'SELECT nowhere')]);
-SELECT code, step, message FROM flow_check_document(jsonb_build_object('name', 'w', 'steps', jsonb_build_array(
-	flow_step('a', 'SELECT 1', for_each => 'SELECT 1', undo => 'SELECT 1')))) WHERE message LIKE 'undoing%';

@@ -25,7 +25,7 @@ my $node = flow_node('storm',
 my @points = qw(start-insert commit push-begin push-end take-popped claim-begin claim-end
   execute-publish execute-begin execute-end isolated-begin isolated-ended flush-begin
   flush-locked flush-written record-begin refill-read timer-fire timer-fired emit-send
-  staff-start repair-store repair-stored scheduler-start worker-start launcher-start);
+  staff-start map-park map-end repair-store repair-stored scheduler-start worker-start launcher-start);
 
 srand($seed);
 note("report: seed $seed, $kills kills");
@@ -75,10 +75,12 @@ foreach my $owner (@owners)
 		audited('l', q{after => '{side:l}'}), audited('r', q{after => '{side:r}', batch => false}), audited('j', q{after => '{l,r}', needs => 'any'}));
 	define($owner, 'subs', audited('a'), "flow_subflow('s', '$owner-chain', after => '{a}')", "flow_subflow('t', '$owner-fan')", audited('z', q{after => '{s,t}'}));
 	define($owner, 'waits', audited('a'), q{flow_delay('d', '30 ms', after => '{a}')}, q{flow_wait('w', after => '{d}')}, audited('z', q{after => '{w}'}));
+	define($owner, 'maps', audited('a'), audited('m', q{after => '{a}', retries => 1, retry_delay => '20 ms', for_each => 'SELECT n FROM generate_series(1, 30) n', undo => $$ INSERT INTO undone VALUES (flow.run_id, concat('m/', item_no)) $$}, q{SELECT CASE WHEN item_no = 7 THEN stumble(flow.attempt) END}),
+		audited('p', q{for_each => $$ '[1, 2, 3, 4]'::jsonb $$, max_parallel => 1}, 'SELECT move(1)'), audited('z', q{after => '{m,p}'}, 'SELECT 1 / (flow.run_id % 3)'));
 	define($owner, 'undoes', audited('a', q{undo => $$ INSERT INTO undone VALUES (flow.run_id, 'a') $$}),
 		audited('b', q{after => '{a}', undo => $$ INSERT INTO undone VALUES (flow.run_id, 'b') $$}), audited('c', q{after => '{b}'}, 'SELECT 1 / 0'));
 }
-my @workflows = map { my $owner = $_; map { "$owner-$_" } qw(chain fan money levels slow retries fails branches subs waits undoes) } @owners;
+my @workflows = map { my $owner = $_; map { "$owner-$_" } qw(chain fan money levels slow retries fails branches subs waits maps undoes) } @owners;
 
 # Runs whose start was acknowledged, by id
 my %acknowledged;
@@ -237,6 +239,9 @@ is_consistent($node, 'nothing was lost or done twice');
 is(value($node, q{SELECT count(*) FROM flow.step s JOIN flow.run r ON r.id = s.run_id WHERE r.workflow LIKE '%-undoes' AND s.name IN ('a', 'b')
 	AND (SELECT count(*) FROM undone u WHERE u.run_id = s.run_id AND u.step = s.name) <> CASE s.status WHEN 'compensated' THEN 1 ELSE 0 END}), '0',
 	'what was undone, was undone once');
+is(value($node, q{SELECT count(*) FROM flow.item i JOIN flow.run r ON r.id = i.run_id WHERE i.step = 'm'
+	AND (SELECT count(*) FROM undone u WHERE u.run_id = i.run_id AND u.step = 'm/' || i.item_no) <> CASE i.status WHEN 'compensated' THEN 1 ELSE 0 END}), '0',
+	'... and so were items');
 is(value($node, q{SELECT count(*) FROM flow.step s WHERE s.kind = 'subflow' AND s.status = 'completed'
 	AND (SELECT count(*) FROM flow_internal.run c WHERE c.parent_run = s.run_id AND c.parent_step = s.step_no AND c.status = 'completed') <> 1}), '0', 'every sub-workflow ran once');
 is(value($node, 'SELECT DISTINCT sum(balance) FROM account GROUP BY owner'), '20000', 'the books of each owner agree');
@@ -245,6 +250,7 @@ is(scalar(grep { !$there{$_} } keys %acknowledged), 0, 'every run whose start wa
 cmp_ok(scalar(keys %acknowledged), '>', 0, '... and there are some');
 is(value($node, q{
 	SELECT count(*) FROM flow.run r WHERE r.status = 'failed' AND r.workflow NOT LIKE '%-fails' AND r.workflow NOT LIKE '%-undoes'
+	AND NOT (r.workflow LIKE '%-maps' AND r.error->>'sqlstate' = '22012')
 	AND NOT (r.workflow LIKE '%-subs' AND r.error->>'sqlstate' IN ('57014', 'WF005'))
 	AND (r.error->>'sqlstate' <> 'WF005'
 		OR 2 > (SELECT count(*) FROM flow_internal.crash c WHERE c.run_id = r.id AND c.charged))}), '0', 'no run failed but by its own fault, or was killed twice')

@@ -21,8 +21,10 @@ is(value($node, q{SELECT count(*) FILTER (WHERE flow_approve(run_id, 'approve', 
 is(value($node, q{SELECT count(*) FROM (SELECT flow_reject(run_id, 'approve', 'no') FROM flow.step s
 	WHERE name = 'approve' AND status = 'waiting' ORDER BY run_id DESC LIMIT 2) r}, @shop), '2', '... others are not');
 wait_for_end($node, 'all trips end');
+$node->safe_psql('postgres', q{SELECT flow_start('survey')}, @shop);
+wait_for_end($node, '... and the survey');
 my @rows = split /\n/, value($node, slurp_file("$demo/journeys_check.sql"), @shop);
-cmp_ok(scalar(@rows), '>=', 7, 'every question is asked');
+cmp_ok(scalar(@rows), '>=', 8, 'every question is asked');
 is($_ =~ /\|OK$/ ? 'OK' : $_, 'OK', (split /\|/)[0]) foreach @rows;
 cmp_ok(value($node, q{SELECT count(*) FROM flow.run WHERE workflow = 'trip' AND status = 'failed'}), '>=', 35, 'there were not enough rooms');
 $node->stop;

@@ -73,9 +73,10 @@ sub flow_audit
 sub audited
 {
 	my ($name, $options, $before) = @_;
+	my $item = $options && $options =~ /for_each/ ? q{ || '/' || item_no} : '';
 
-	return sprintf q{flow_step('%s', $$ %s INSERT INTO audit (run_id, step) VALUES (flow.run_id, '%s') $$%s)},
-	  $name, $before ? "$before;" : '', $name, $options ? ", $options" : '';
+	return sprintf q{flow_step('%s', $$ %s INSERT INTO audit (run_id, step) VALUES (flow.run_id, '%s'%s) $$%s)},
+	  $name, $before ? "$before;" : '', $name, $item, $options ? ", $options" : '';
 }
 
 # One value

@@ -15,6 +15,7 @@
 #include "engine/kinds/kind.h"
 #include "engine/start.h"
 #include "engine/statement.h"
+#include "engine/subflow.h"
 
 static Datum input_of(FlowBatch *batch, FlowItem *item);
 
@@ -23,6 +24,7 @@ FlowKindSubflowExecute(FlowBatch *batch, FlowItem *item)
 {
 	FlowStart	start;
 
+	FlowSubflowCheckItem(item);
 	memset(&start, 0, sizeof(start));
 	start.workflow = item->step->workflow;
 	start.input = input_of(batch, item);
@@ -30,8 +32,7 @@ FlowKindSubflowExecute(FlowBatch *batch, FlowItem *item)
 	start.start_at = DT_NOBEGIN;
 	start.priority = item->run->priority;
 	start.slot = item->run->slot;
-	start.parent_run = item->run->id;
-	start.parent_step = item->step->no;
+	start.parent = item->key;
 	(void) FlowRunStart(&start);
 	item->status = FLOW_STEP_WAITING;
 }
