@@ -10,6 +10,8 @@ INSERT INTO label VALUES
 	('fan-10',       5, 'fan-out 1 -> 10 -> 1', 'steps/s', 'floor'),
 	('one',          6, 'one-step runs', 'steps/s', 'floor'),
 	('diamond',      7, 'choice, 2 branches, join: effects', 'steps/s', 'floor'),
+	('map',          8, 'one step for each of 10 000 items', 'items/s', 'floor'),
+	('set',          9, 'the same rows by one INSERT', 'items/s', 'floor'),
 	('insert-4',    11, 'one-row INSERT, 4 clients', 'commits/s', 'insert'),
 	('start-4-off', 12, 'flow_start, 4 clients, engine off', 'commits/s', 'insert'),
 	('start-4',     13, 'flow_start, 4 clients, engine running', 'commits/s', 'insert'),
@@ -36,7 +38,7 @@ FROM bench.result GROUP BY name;
 CREATE TEMP VIEW ratio AS
 SELECT r.name, b.name AS base, percentile_cont(0.5) WITHIN GROUP (ORDER BY r.value / b.value) AS median
 FROM bench.result r JOIN bench.result b USING (round)
-WHERE b.name IN ('floor-2', 'commit-2', 'insert-4', 'hot-floor', 'roles-1')
+WHERE b.name IN ('floor-2', 'commit-2', 'set', 'insert-4', 'hot-floor', 'roles-1')
 GROUP BY r.name, b.name;
 
 \pset footer off
@@ -50,6 +52,9 @@ FROM label JOIN middle m USING (name)
 	JOIN ratio f ON f.name = label.name AND f.base = 'floor-2'
 	JOIN ratio c ON c.name = label.name AND c.base = 'commit-2'
 WHERE label.base = 'floor' ORDER BY sort;
+
+SELECT 'Of one INSERT of all rows, a step for each of 10 000 items: ' || round(median::numeric, 3) AS "Maps"
+FROM ratio WHERE name = 'map' AND base = 'set';
 
 \echo Starting
 SELECT label AS "what", unit, round(m.median) AS median, round(least) AS least, round(most) AS most,

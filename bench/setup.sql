@@ -133,6 +133,44 @@ BEGIN
 	INSERT INTO bench.result VALUES (workflow, round, runs * steps / seconds);
 END $$;
 
+-- One step that inserts a row for each of many items, and the same rows by one
+-- statement
+SELECT flow_define('map', ARRAY[
+	flow_step('s1', 'INSERT INTO bench.effect (run_id, step) VALUES (flow.run_id, item_no)',
+		for_each => $$ SELECT n FROM generate_series(1, (input->>'n')::int) n $$)]);
+
+CREATE PROCEDURE bench.measure_set(items int, round int) LANGUAGE plpgsql AS $$
+DECLARE
+	began timestamptz;
+BEGIN
+	TRUNCATE bench.effect;
+	COMMIT;
+	began := clock_timestamp();
+	INSERT INTO bench.effect (run_id, step) SELECT 0, n FROM generate_series(1, items) n;
+	COMMIT;
+	INSERT INTO bench.result VALUES ('set', round, items / extract(epoch FROM clock_timestamp() - began));
+END $$;
+
+CREATE PROCEDURE bench.measure_map(items int, round int) LANGUAGE plpgsql AS $$
+DECLARE
+	mapped bigint;
+	began timestamptz;
+	made bigint;
+	apart bigint;
+BEGIN
+	TRUNCATE bench.effect;
+	mapped := flow_start('map', jsonb_build_object('n', items));
+	began := clock_timestamp();
+	COMMIT;
+	CALL bench.wait(mapped, mapped);
+	SELECT count(*), count(DISTINCT step) INTO made, apart FROM bench.effect WHERE run_id = mapped;
+	IF made <> items OR apart <> items OR (SELECT status FROM flow.run WHERE id = mapped) <> 'completed' THEN
+		RAISE EXCEPTION 'map: not every item was done exactly once: % effects, % of them apart, expected %', made, apart, items;
+	END IF;
+	INSERT INTO bench.result
+	SELECT 'map', measure_map.round, items / extract(epoch FROM finished_at - began) FROM flow.run WHERE id = mapped;
+END $$;
+
 -- What a session locks, and the steps that need it
 CREATE TABLE bench.gate (n int NOT NULL);
 INSERT INTO bench.gate VALUES (0);
