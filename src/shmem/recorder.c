@@ -37,6 +37,7 @@
 #include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/pmsignal.h"
+#include "utils/pidfile.h"
 #include "utils/timestamp.h"
 
 #include "guc.h"
@@ -127,6 +128,7 @@ static void free_page(Page *page);
 static void quit(SIGNAL_ARGS);
 static void recorder_exit(int code, Datum arg);
 static bool was_asked_to_end(Oid database);
+static bool server_is_stopping(void);
 
 static inline Header *
 header(void)
@@ -364,7 +366,40 @@ static bool
 was_asked_to_end(Oid database)
 {
 	return !FlowEnabled || !PostmasterIsAlive() ||
-		FlowSlotIsAskedToEnd() || FlowDatabaseIsLetGo(database);
+		FlowSlotIsAskedToEnd() || FlowDatabaseIsLetGo(database) ||
+		server_is_stopping();
+}
+
+/*
+ * The postmaster says so in its lock file before it signals anybody, and tells
+ * it nowhere else.  What a process leaves while the others of its database are
+ * still to be signalled is found, and stored, by a scheduler that lives on for
+ * a moment.
+ */
+static bool
+server_is_stopping(void)
+{
+	char		path[MAXPGPATH];
+	char		content[BLCKSZ];
+	char	   *line = content;
+	int			fd;
+	int			n;
+
+	snprintf(path, sizeof(path), "%s/postmaster.pid", DataDir);
+	fd = open(path, O_RDONLY | PG_BINARY);
+	if (fd < 0)
+		return false;
+	n = read(fd, content, sizeof(content) - 1);
+	close(fd);
+	content[Max(n, 0)] = '\0';
+	for (int i = 1; i < LOCK_FILE_LINE_PM_STATUS && line != NULL; i++)
+	{
+		line = strchr(line, '\n');
+		if (line != NULL)
+			line++;
+	}
+	return line != NULL &&
+		strncmp(line, PM_STATUS_STOPPING, strlen(PM_STATUS_STOPPING)) == 0;
 }
 
 void

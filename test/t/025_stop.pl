@@ -29,6 +29,19 @@ sub waits
 	return "(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'flow worker' AND wait_event = '$event') >= $n";
 }
 
+# Whether something comes true, asked where wait_for finds no server that lets it in
+sub comes
+{
+	my ($condition) = @_;
+
+	foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return 1 if $condition->();
+		linger(100);
+	}
+	return 0;
+}
+
 # Stops and starts; then nothing was charged, and everything completes
 sub stop_and_start
 {
@@ -117,6 +130,13 @@ wait_for($node, q{EXISTS (SELECT FROM pg_stat_activity WHERE query ~ '^SELECT st
 my $offset = -s $node->logfile;
 my $stop = IPC::Run::start([ 'pg_ctl', '-D', $node->data_dir, '-m', 'smart', '-t', 60, 'stop' ], '>', \my $stopped);
 $node->wait_for_log(qr/received smart shutdown request/, $offset);
+
+# The postmaster tells one process after the other to go.  What the first was doing
+# is charged to nobody, though the others are still there to take note of it.
+ok(comes(sub { slurp_file($node->data_dir . '/postmaster.pid') =~ /^stopping/m }), 'the server says that it stops');
+is($holder->query_safe("SELECT pg_terminate_backend(pid, 60000) FROM flow.activity WHERE run_id = $run"), 't', 'a worker goes while the server stops');
+ok(comes(sub { $holder->query_safe('SELECT ' . waits('advisory')) eq 't' }), '... another one runs its step');
+is($holder->query_safe("SELECT crashes FROM flow.step WHERE run_id = $run"), '0', '... which is not charged');
 $holder->query_safe('SELECT pg_advisory_unlock(1)');
 $holder->quit;
 like($waiting->query_until(qr/ended/, ''), qr/completed/, 'after a smart stop was asked for, the run that a client waits for completes');
