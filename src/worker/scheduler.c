@@ -189,6 +189,12 @@ begin(Oid database)
 
 	/* of a deadlock with a command on our tables we are the victim */
 	SetConfigOption("deadlock_timeout", "10ms", PGC_SUSET, PGC_S_OVERRIDE);
+
+	/*
+	 * What it commits a standby may lose, since it would be done again; were
+	 * it to wait for one, nobody would be started meanwhile.
+	 */
+	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);
 	FLOW_TEST_POINT("scheduler-start");
 	FlowSlotAttach(FLOW_PROCESS_SCHEDULER, MyDatabaseId, GetUserId());
 	FlowRecorderAttach(MyDatabaseId);

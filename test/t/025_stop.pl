@@ -89,7 +89,7 @@ foreach my $mode (qw(fast immediate))
 	stop_and_start($mode, 'workers that start');
 }
 
-# A commit that waits for a standby that is not there
+# A commit that waits for a standby that is not there: a worker's, not the scheduler's
 $node->safe_psql('postgres', q{ALTER SYSTEM SET synchronous_standby_names = 'x'});
 $node->reload;
 wait_for($node, q{current_setting('synchronous_standby_names') = 'x'});
@@ -97,6 +97,12 @@ wait_for($node, q{current_setting('synchronous_standby_names') = 'x'});
 	# as long as the checkpointer has not read the setting, no commit waits
 	local $ENV{PGOPTIONS} = '-c synchronous_commit=local';
 	wait_for($node, q{flow_start('short') > 0 AND } . waits('SyncRep'), 'the commit of a step waits for a standby');
+
+	# The scheduler makes a run ready that is due, and starts the worker that it needs
+	flow_owner($node, 'late');
+	$node->safe_psql('postgres', "SELECT flow_define('late', ARRAY[" . audited('s') . q{]); SELECT flow_start('late', start_at => clock_timestamp() + '10 ms')},
+		extra_params => [ '-U', 'late' ]);
+	wait_for($node, q{EXISTS (SELECT FROM pg_stat_activity WHERE usename = 'late' AND wait_event = 'SyncRep')}, '... and the scheduler waits for none');
 }
 stop_and_start('fast', 'a commit that waits for a standby', between => sub {
 	append_to_file($node->data_dir . '/postgresql.auto.conf', "synchronous_standby_names = ''\n");
