@@ -53,6 +53,17 @@ FlowRowsAdd(FlowRows *rows, const void *row)
 	memcpy(rows->rows + rows->size * rows->n++, row, rows->size);
 }
 
+bool
+FlowChangesDeletes(const FlowChanges *changes, const ItemPointerData *tid)
+{
+	ItemPointerData *deletes = (ItemPointerData *) changes->deletes.rows;
+
+	for (int i = 0; i < changes->deletes.n; i++)
+		if (ItemPointerEquals(&deletes[i], unconstify(ItemPointerData *, tid)))
+			return true;
+	return false;
+}
+
 void
 FlowChangesWrite(FlowChanges *changes)
 {

@@ -37,6 +37,9 @@ typedef struct FlowChanges
 extern void FlowChangesInit(FlowChanges *changes);
 extern void FlowRowsAdd(FlowRows *rows, const void *row);
 
+/* True if that row of task is among those to be deleted. */
+extern bool FlowChangesDeletes(const FlowChanges *changes, const ItemPointerData *tid);
+
 /*
  * Writes them all, and notes for the commit what others wait for: steps that
  * fall due, ends of runs, events.  Needs SPI; must be raised, with the rows of the runs

@@ -34,7 +34,6 @@ static void end_items(FlowRunRef *run, const FlowStepDef *step,
 					  FlowChanges *changes);
 static bool may_undo(const FlowRunRef *run);
 static bool *live_steps(const FlowRunRef *run, const FlowChanges *changes);
-static bool goes(const ItemPointerData *tid, const FlowChanges *changes);
 static void begin(FlowRunRef *run, FlowChanges *changes);
 static void conclude(FlowRunRef *run);
 
@@ -153,20 +152,10 @@ live_steps(const FlowRunRef *run, const FlowChanges *changes)
 	{
 		const FlowTaskRow *task = lfirst(cell);
 
-		if (!goes(&task->tid, changes))
+		if (!FlowChangesDeletes(changes, &task->tid))
 			live[task->key.step_no] = true;
 	}
 	return live;
-}
-
-static bool
-goes(const ItemPointerData *tid, const FlowChanges *changes)
-{
-	for (int i = 0; i < changes->deletes.n; i++)
-		if (ItemPointerEquals(unconstify(ItemPointerData *, tid),
-							  &((ItemPointerData *) changes->deletes.rows)[i]))
-			return true;
-	return false;
 }
 
 static void

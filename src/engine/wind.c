@@ -92,6 +92,8 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 			is_beside(run, task))
 			continue;
 		mine++;
+		if (FlowChangesDeletes(changes, &task->tid))
+			continue;			/* it goes already */
 		if (item != NULL && item->status == FLOW_STEP_SLEEPING)
 			item->failure = NULL;	/* recorded; it is not tried again */
 		else if (item != NULL && item->status != FLOW_STEP_READY &&

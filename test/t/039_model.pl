@@ -1,5 +1,5 @@
-# Random graphs with random joins, events, conditions, failures and error modes,
-# run by real workers and by flow_drain, compared with a small model of what
+# Random graphs with random joins, events, conditions, failures, error modes and
+# items, run by real workers and by flow_drain, compared with a small model of what
 # must become of every step and of the run.
 use strict;
 use warnings;
@@ -32,7 +32,11 @@ sub random_steps
 			needs => 'all', on_error => 'fail', emits => {});
 
 		$step{on_error} = one_of($fails ? @modes : @modes[ 1 .. 3 ]) if $step{does} eq 'fail';
+		$step{items} = int(rand(6)) if rand() < 0.25;
+		$step{items} = 1 + int(rand(5)) if defined $step{items} && $step{does} eq 'fail';
+		$step{bad} = 1 + int(rand($step{items})) if $step{items} && ($step{does} eq 'fail' || rand() < 0.3);
 		$step{emits} = { map { rand() < 0.5 ? ($_ => 1) : () } qw(x y) } if $step{does} eq 'ok';
+		$step{emits} = {} if defined $step{items} && $step{items} - ($step{bad} ? 1 : 0) < 1;
 		foreach my $from (grep { rand() < 2 / ($i + 1) } 0 .. $i - 1)
 		{
 			push @{ $step{after} }, [ $from, one_of(undef, undef, undef, qw(x y failed completed)) ];
@@ -50,12 +54,17 @@ sub definition
 
 	foreach my $step (@$steps)
 	{
-		my $sql = "INSERT INTO audit (run_id, step) VALUES (flow.run_id, '$step->{name}')";
+		my $item = defined $step->{items} ? q{ || '/' || item_no} : '';
+		my $sql = "INSERT INTO audit (run_id, step) VALUES (flow.run_id, '$step->{name}'$item)";
 		my @after = map { '"s' . $_->[0] . ($_->[1] ? ":$_->[1]" : '') . '"' } @{ $step->{after} };
 		my $options = '';
 
 		$sql .= "; SELECT flow_emit('$_')" foreach sort keys %{ $step->{emits} };
-		$sql .= '; SELECT 1 / 0' if $step->{does} eq 'fail';
+		$sql .= '; SELECT 1 / 0' if $step->{does} eq 'fail' && !$step->{bad};
+		$sql .= "; SELECT 1 / (item_no - $step->{bad})" if $step->{bad};
+		$options .= ", for_each => 'SELECT n FROM generate_series(1, $step->{items}) n'" if defined $step->{items};
+		$options .= ", on_item_error => 'collect'" if $step->{bad} && $step->{does} ne 'fail';
+		$options .= ', max_parallel => ' . (1 + int(rand(3))) if defined $step->{items} && rand() < 0.4;
 		$options .= ", after => '{" . join(',', @after) . "}'" if @after;
 		$options .= ", needs => '$step->{needs}'" if $step->{needs} ne 'all';
 		$options .= ", on_error => '$step->{on_error}'" if $step->{on_error} ne 'fail';
@@ -199,8 +208,9 @@ is(scalar(@wrong), 0, "runs end as the model says (seed $seed)");
 diag($_) foreach @wrong[ 0 .. ($#wrong < 2 ? $#wrong : 2) ];
 cmp_ok($seen{exact}, '>', $cases, 'many of them exactly');
 is($seen{exact} + $seen{loose}, 3 * $cases, 'none is missing');
+cmp_ok(value($node, q{SELECT count(*) FROM flow.item WHERE status = 'completed'}), '>', $cases, 'there are items');
 is(value($node, q{SELECT count(*) FROM flow.step s
-	WHERE (SELECT count(*) FROM audit a WHERE a.run_id = s.run_id AND a.step = s.name) <> CASE s.status WHEN 'completed' THEN 1 ELSE 0 END}),
+	WHERE s.items IS NULL AND (SELECT count(*) FROM audit a WHERE a.run_id = s.run_id AND a.step = s.name) <> CASE s.status WHEN 'completed' THEN 1 ELSE 0 END}),
 	'0', 'the effect of every completed step is there once, and of no other');
 is(value($node, 'SELECT count(*) FROM flow_internal.task'), '0', 'nothing is left behind');
 is_consistent($node);
