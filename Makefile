@@ -209,13 +209,17 @@ REGRESS = \
 	waiting
 
 ISOLATION = \
+	any_twice \
+	cancel_complete \
 	cancel_running \
+	decide_twice \
 	drop_define \
 	fail_running \
 	pause_complete \
 	release_twice \
 	retry_running \
 	set_owner \
+	signal_timeout \
 	start_rollback \
 	start_same_key
 
