@@ -92,6 +92,32 @@ foreach my $point ('flush-locked', 'flush-written')
 	$holder->query_safe('SELECT pg_advisory_lock(2)');
 }
 
+# A join that needs any of its branches, while what is behind it waits at its gate:
+# neither worker may begin it on its own account
+$node->safe_psql('postgres', q{
+	SELECT flow_define('any', ARRAY(
+		SELECT flow_step('b' || i, format($$ SELECT pg_advisory_lock(%1$s); SELECT pg_advisory_unlock(%1$s);
+			INSERT INTO audit (run_id, step) VALUES (flow.run_id, 'b%1$s') $$, i))
+		FROM generate_series(1, 2) i)
+		|| flow_step('c', $$ INSERT INTO audit (run_id, step) VALUES (flow.run_id, 'c'); SELECT pg_advisory_lock(3); SELECT pg_advisory_unlock(3) $$,
+			after => '{b1,b2}', needs => 'any'))});
+foreach my $order ([ 1, 2 ], [ 2, 1 ])
+{
+	my ($first, $second) = @$order;
+	my $run = value($node, q{SELECT flow_start('any')});
+
+	wait_for($node, running($run, 'b1') . ' AND ' . running($run, 'b2'));
+	let_go($holder, $first);
+	wait_for($node, running($run, 'c'), "any: branch $first leads to the step behind both");
+	let_go($holder, $second);
+	wait_for($node, "(SELECT status FROM flow.step WHERE run_id = $run AND name = 'b$second') = 'completed'", '... the other ends while that runs');
+	let_go($holder, 3);
+	ends_as($node, $run, 'completed');
+	is(value($node, "SELECT count(*) FROM audit WHERE run_id = $run AND step = 'c'"), 1, '... which ran once');
+	is(value($node, "SELECT count(*) FROM flow_internal.outcome WHERE run_id = $run"), 3, '... every step has its outcome');
+	$holder->query_safe("SELECT pg_advisory_lock($_)") foreach 1 .. 3;
+}
+
 wait_for_end($node);
 is_consistent($node);
 $holder->quit;
