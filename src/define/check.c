@@ -331,6 +331,7 @@ check_arguments(FlowCheck *check)
 	check_search_path(check);
 	FlowOptionsCheckArgument(check, FLOW_ARG_KEEP);
 	FlowOptionsCheckArgument(check, FLOW_ARG_KEEP_DATA);
+	FlowOptionsCheckArgument(check, FLOW_ARG_RESUME_AFTER);
 	for (int a = 0; a < FLOW_ARGUMENT_COUNT; a++)
 		if ((FlowArgumentFields[a].flags & FLOW_FIELD_LATER) &&
 			!FlowValueIsInitial(&FlowArgumentFields[a], &spec->values[a]))

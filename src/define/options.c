@@ -200,6 +200,8 @@ FlowOptionsCheckArgument(FlowCheck *check, FlowArgument argument)
 					psprintf("value for \"%s\" of a workflow is out of range",
 							 field->name),
 					"Expected an interval above 0, up to 1000 years.",
+					argument == FLOW_ARG_RESUME_AFTER ?
+					"Leave it out to resume runs by hand." :
 					"Leave it out to keep everything.");
 }
 

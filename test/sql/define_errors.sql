@@ -97,7 +97,7 @@ SELECT * FROM pg_temp.problems(jsonb_build_array(
 	flow_step('c', 'SELECT 1', hook => '{failed}'), flow_step('d', 'SELECT 1', after => '{a:failed}'),
 	flow_command('e', 'VACUUM'), flow_wait('f'), flow_approval('g'), flow_choice('h', '1'), flow_subflow('i', 'w'), flow_task('j'), flow_http('k', 's')));
 SELECT * FROM pg_temp.problems('[]', '{"timeout": "1 h", "max_runs": 1, "max_runs_by": "x", "max_parallel": 1, "resume_after": "1 h"}');
-SELECT * FROM pg_temp.problems('[]', '{"keep": "0", "keep_data": "1100 years"}');
+SELECT * FROM pg_temp.problems('[]', '{"keep": "0", "keep_data": "1100 years", "resume_after": "-1 s"}');
 -- dependencies
 SELECT * FROM pg_temp.problems(jsonb_build_array(
 	flow_step('a', 'SELECT 1', after => '{nobody,b,b}'), flow_step('b', 'SELECT 1', after => '{a}'), flow_step('b', 'SELECT 1')));
