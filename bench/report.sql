@@ -12,6 +12,7 @@ INSERT INTO label VALUES
 	('diamond',      7, 'choice, 2 branches, join: effects', 'steps/s', 'floor'),
 	('map',          8, 'one step for each of 10 000 items', 'items/s', 'floor'),
 	('set',          9, 'the same rows by one INSERT', 'items/s', 'floor'),
+	('waking',      10, '100 000 sleeping runs that wake up at once', 'runs/s', 'floor'),
 	('insert-4',    11, 'one-row INSERT, 4 clients', 'commits/s', 'insert'),
 	('start-4-off', 12, 'flow_start, 4 clients, engine off', 'commits/s', 'insert'),
 	('start-4',     13, 'flow_start, 4 clients, engine running', 'commits/s', 'insert'),
@@ -27,7 +28,9 @@ INSERT INTO label VALUES
 	('hot-2',     43, 'two updates of 20 hot rows, 2 workers', 'steps/s', 'hot-floor'),
 	('hot-4',     44, 'two updates of 20 hot rows, 4 workers', 'steps/s', 'hot-floor'),
 	('roles-1',   51, 'chains of 5 steps, 1 role, 4 workers', 'steps/s', 'roles-1'),
-	('roles-50',  52, 'chains of 5 steps, 50 roles, 4 workers', 'steps/s', 'roles-1');
+	('roles-50',  52, 'chains of 5 steps, 50 roles, 4 workers', 'steps/s', 'roles-1'),
+	('none-asleep', 61, 'chains of 5 steps', 'steps/s', 'none-asleep'),
+	('many-asleep', 62, 'chains of 5 steps beside 100 000 sleeping runs', 'steps/s', 'none-asleep');
 
 CREATE TEMP VIEW middle AS
 SELECT name, percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS median,
@@ -38,7 +41,7 @@ FROM bench.result GROUP BY name;
 CREATE TEMP VIEW ratio AS
 SELECT r.name, b.name AS base, percentile_cont(0.5) WITHIN GROUP (ORDER BY r.value / b.value) AS median
 FROM bench.result r JOIN bench.result b USING (round)
-WHERE b.name IN ('floor-2', 'commit-2', 'set', 'insert-4', 'hot-floor', 'roles-1')
+WHERE b.name IN ('floor-2', 'commit-2', 'set', 'insert-4', 'hot-floor', 'roles-1', 'none-asleep')
 GROUP BY r.name, b.name;
 
 \pset footer off
@@ -63,12 +66,12 @@ FROM label JOIN middle m USING (name)
 	JOIN ratio i ON i.name = label.name AND i.base = 'insert-4'
 WHERE label.base = 'insert' ORDER BY sort;
 
-\echo Hot rows and many roles
+\echo Hot rows, many roles, many sleeping runs
 SELECT label AS "what", unit, round(m.median) AS median, round(least) AS least, round(most) AS most,
 	   round(r.median::numeric, 2) AS "x the first"
 FROM label JOIN middle m USING (name)
 	JOIN ratio r ON r.name = label.name AND r.base = label.base
-WHERE label.base IN ('hot-floor', 'roles-1') ORDER BY sort;
+WHERE label.base IN ('hot-floor', 'roles-1', 'none-asleep') ORDER BY sort;
 
 \echo Latency
 SELECT label AS "what", unit, round(p50.median::numeric, 2) AS p50, round(p99.median::numeric, 2) AS p99,

@@ -104,7 +104,7 @@ $$;
 
 -- Starts runs in one transaction and notes the steps per second from just
 -- before its commit until the last of them has finished.
-CREATE PROCEDURE bench.measure(workflow text, runs int, steps int, round int)
+CREATE PROCEDURE bench.measure(workflow text, runs int, steps int, round int, name text DEFAULT NULL)
 LANGUAGE plpgsql AS $$
 DECLARE
 	first bigint;
@@ -130,7 +130,7 @@ BEGIN
 		RAISE EXCEPTION 'workflow "%": not every step was done exactly once: % of % runs completed, % effects, % of them apart, expected %',
 			workflow, done, runs, made, apart, runs * steps;
 	END IF;
-	INSERT INTO bench.result VALUES (workflow, round, runs * steps / seconds);
+	INSERT INTO bench.result VALUES (coalesce(measure.name, workflow), round, runs * steps / seconds);
 END $$;
 
 -- One step that inserts a row for each of many items, and the same rows by one
@@ -256,6 +256,52 @@ BEGIN
 	SELECT 'beside-many ' || p.name, measure_fair.round, v.value
 	FROM (VALUES ('p50', 0.5), ('p99', 0.99), ('longest', 1)) p (name, part),
 		LATERAL (SELECT percentile_disc(p.part) WITHIN GROUP (ORDER BY w) AS value FROM unnest(waited) w) v;
+END $$;
+
+-- Runs that sleep until a moment that is the same for all of them, so far ahead that
+-- what is measured beside them is over by then
+SELECT flow_define('sleeper', ARRAY[
+	flow_delay('s0', until => $$ (input->>'at')::timestamptz $$), bench.step(1, '{0}')]);
+CREATE TABLE bench.asleep (round int NOT NULL, first bigint NOT NULL, last bigint NOT NULL, until timestamptz NOT NULL);
+
+CREATE PROCEDURE bench.put_to_sleep(runs int, seconds float8, round int) LANGUAGE plpgsql AS $$
+DECLARE
+	waking timestamptz := clock_timestamp() + seconds * interval '1 s';
+BEGIN
+	INSERT INTO bench.asleep
+	SELECT put_to_sleep.round, min(run), max(run), waking
+	FROM (SELECT flow_start('sleeper', jsonb_build_object('at', waking)) AS run FROM generate_series(1, runs)) started;
+	LOOP
+		COMMIT;
+		EXIT WHEN (SELECT sleeping = runs FROM flow.queue WHERE workflow = 'sleeper');
+		IF clock_timestamp() > waking THEN
+			RAISE EXCEPTION 'sleep: % s are too short to put % runs to sleep', seconds, runs;
+		END IF;
+		PERFORM pg_sleep(0.2);
+	END LOOP;
+END $$;
+
+-- How many of them wake up and end each second, from that moment on
+CREATE PROCEDURE bench.measure_waking(round int) LANGUAGE plpgsql AS $$
+DECLARE
+	asleep bench.asleep := (SELECT a FROM bench.asleep a WHERE a.round = measure_waking.round);
+	runs int := asleep.last - asleep.first + 1;
+	made bigint;
+	apart bigint;
+BEGIN
+	IF clock_timestamp() > asleep.until OR EXISTS (SELECT FROM bench.effect WHERE run_id BETWEEN asleep.first AND asleep.last) THEN
+		RAISE EXCEPTION 'sleep: some runs woke up before it was to be measured';
+	END IF;
+	PERFORM pg_sleep(extract(epoch FROM asleep.until - clock_timestamp()));
+	CALL bench.wait(asleep.first, asleep.last);
+	SELECT count(*), count(DISTINCT run_id) INTO made, apart
+	FROM bench.effect WHERE run_id BETWEEN asleep.first AND asleep.last;
+	IF made <> runs OR apart <> runs THEN
+		RAISE EXCEPTION 'sleep: not every run woke up exactly once: % effects, % of them apart, expected %', made, apart, runs;
+	END IF;
+	INSERT INTO bench.result
+	SELECT 'waking', measure_waking.round, runs / extract(epoch FROM max(finished_at) - asleep.until)
+	FROM flow.run WHERE id BETWEEN asleep.first AND asleep.last;
 END $$;
 
 RESET ROLE;
