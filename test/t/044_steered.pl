@@ -1,5 +1,5 @@
 # Random graphs whose runs are paused, resumed, cancelled and retried while they
-# run, with steps of all isolation levels: every run ends, each step that has
+# run, with steps of all isolation levels, and steps with items: every run ends, each step that has
 # completed has its effect once, and no other step has any.
 use strict;
 use warnings;
@@ -23,8 +23,16 @@ sub random_step
 	my ($i) = @_;
 	my @after = map { '"s' . $_ . one_of('', '', '', '', ':x', ':failed', ':completed') . '"' } grep { rand() < 2 / ($i + 1) } 0 .. $i - 1;
 	my $does = one_of('', '', '', '; SELECT stumble()', q{; SELECT flow_emit('x')}, '; SELECT count(*) FROM generate_series(1, 200000)');
-	my $sql = "INSERT INTO audit (run_id, step) VALUES (flow.run_id, 's$i')$does";
+	my $items = rand() < 0.25;
+	my $sql = "INSERT INTO audit (run_id, step) VALUES (flow.run_id, 's$i'" . ($items ? " || '/' || item_no" : '') . ")$does";
 	my $options = '';
+
+	if ($items)
+	{
+		$options .= sprintf q{, for_each => 'SELECT n FROM generate_series(1, %d) n'}, rand(12);
+		$options .= q{, on_item_error => 'collect'} if rand() < 0.3;
+		$options .= sprintf q{, max_parallel => %d}, 1 + rand(3) if rand() < 0.3;
+	}
 
 	$options .= ", after => '{" . join(',', @after) . "}', needs => '" . one_of(qw(all all any some always first first)) . q{'} if @after;
 	$options .= ", on_error => '" . one_of(qw(fail isolate continue skip pause)) . q{'};
@@ -86,12 +94,16 @@ foreach my $round (1 .. 8)
 wait_for_end($node, 'all runs ended');
 is(value($node, q{SELECT status, count(*) FROM flow.run GROUP BY status}), 'completed|' . 6 * $cases, "... and completed (seed $seed)");
 is(value($node, q{SELECT string_agg(format('run %s of %s: %s is %s, %s effects', s.run_id, r.workflow, s.name, s.status, n), E'\n')
-	FROM flow.step s JOIN flow.run r ON r.id = s.run_id
-	JOIN flow.workflow_step w ON w.workflow = r.workflow AND w.version = r.version AND w.name = s.name
+	FROM (SELECT run_id, name, name AS step, status FROM flow.step WHERE items IS NULL
+		UNION ALL SELECT run_id, step || '/' || item_no, step, status FROM flow.item) s JOIN flow.run r ON r.id = s.run_id
+	JOIN flow.workflow_step w ON w.workflow = r.workflow AND w.version = r.version AND w.name = s.step
 	CROSS JOIN LATERAL (SELECT count(*) AS n FROM audit a WHERE a.run_id = s.run_id AND a.step = s.name) e
 	WHERE w.options->>'needs' IS DISTINCT FROM 'always'
 	AND n <> CASE s.status WHEN 'completed' THEN 1 ELSE 0 END}), '',
 	'each step that completed has its effect once, and no other has any');
+is(value($node, q{SELECT count(*) FROM flow.step s WHERE s.status = 'completed' AND s.items > 0
+	AND (SELECT (count(*) FILTER (WHERE i.status = 'completed'), count(*) FILTER (WHERE i.status = 'failed'), count(*)) FROM flow.item i WHERE i.run_id = s.run_id AND i.step = s.name)
+		IS DISTINCT FROM (s.items_done::bigint, s.items_failed::bigint, s.items::bigint)}), '0', '... and so its items, which have all ended');
 unlike(slurp_file($node->logfile), qr/duplicate key/, 'no end was written twice');
 $node->stop;
 done_testing();

@@ -82,9 +82,12 @@ is(outcome($run), 'failed', '... failed');
 cmp_ok(value($node, "SELECT count(*) FROM flow.item WHERE run_id = $run AND status = 'completed'"), '<', 1500, '... and does not go through all');
 is_consistent($node);
 
-# Cancelled in the middle: no effect after it
-define('cancelled', audited('m', q{for_each => 'SELECT n FROM generate_series(1, 500) n', batch => false}, 'SELECT pg_sleep(0.001)'));
-$run = value($node, q{SELECT flow_start('cancelled')}, @shop);
+# Cancelled in the middle: no effect after it.  Later items wait for a lock, so that
+# the middle lasts.
+define('long', audited('m', q{for_each => 'SELECT n FROM generate_series(1, 500) n', batch => false}, 'SELECT CASE WHEN item_no > 50 THEN pg_advisory_xact_lock_shared(48) END'));
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('SELECT pg_advisory_lock(48)');
+$run = value($node, q{SELECT flow_start('long')}, @shop);
 wait_for($node, "(SELECT items_done FROM flow.step WHERE run_id = $run) > 5");
 my $effects = value($node, "SELECT flow_cancel($run); SELECT count(*) FROM audit WHERE run_id = $run", @shop);
 wait_for($node, q{NOT EXISTS (SELECT FROM flow.activity WHERE run_id IS NOT NULL)});
@@ -92,16 +95,17 @@ is("t\n" . value($node, "SELECT count(*) FROM audit WHERE run_id = $run"), $effe
 is_consistent($node);
 
 # Paused and resumed
-$run = value($node, q{SELECT flow_start('cancelled')}, @shop);
+$run = value($node, q{SELECT flow_start('long')}, @shop);
 wait_for($node, "(SELECT items_done FROM flow.step WHERE run_id = $run) > 5");
 $node->safe_psql('postgres', "SELECT flow_pause($run)", @shop);
+$holder->query_safe('SELECT pg_advisory_unlock(48)');
 wait_for($node, q{NOT EXISTS (SELECT FROM flow.activity WHERE run_id IS NOT NULL)});
-$effects = value($node, "SELECT count(*) FROM audit WHERE run_id = $run");
-cmp_ok($effects, '<', 500, 'a paused map stops');
+cmp_ok(value($node, "SELECT count(*) FROM audit WHERE run_id = $run"), '<', 500, 'a paused map stops');
 $node->safe_psql('postgres', "SELECT flow_resume($run)", @shop);
 wait_for_end($node, '... and goes on');
 is(outcome($run), 'completed', '... to its end');
 is_consistent($node);
+$holder->quit;
 
 # Items at other isolation levels, and joins that are content with less
 define('levels', audited('m', q{for_each => 'SELECT n FROM generate_series(1, 30) n', isolation => 'serializable'}),
