@@ -52,6 +52,7 @@ OBJS += \
 	src/catalog/cat_crash.o \
 	src/catalog/cat_event.o \
 	src/catalog/cat_item.o \
+	src/catalog/cat_limit.o \
 	src/catalog/cat_look.o \
 	src/catalog/cat_outcome.o \
 	src/catalog/cat_prune.o \
@@ -77,6 +78,7 @@ OBJS += \
 	src/define/graphfuncs.o \
 	src/define/item.o \
 	src/define/javascript.o \
+	src/define/limited.o \
 	src/define/names.o \
 	src/define/options.o \
 	src/define/owner.o \
@@ -113,6 +115,7 @@ OBJS += \
 	src/engine/kinds/sql.o \
 	src/engine/kinds/subflow.o \
 	src/engine/kinds/wait.o \
+	src/engine/limit.o \
 	src/engine/map.o \
 	src/engine/override.o \
 	src/engine/park.o \
@@ -146,6 +149,7 @@ OBJS += \
 
 # worker: which process does it, and when it wakes
 OBJS += \
+	src/worker/admit.o \
 	src/worker/emit.o \
 	src/worker/launcher.o \
 	src/worker/letgo.o \
@@ -192,6 +196,7 @@ REGRESS = \
 	hooks \
 	isolated \
 	joins \
+	limits \
 	maps \
 	override \
 	owner \

@@ -19,7 +19,7 @@
 #include "catalog/cat_run.h"
 
 /* Columns of flow_internal.run */
-#define RUN_TABLE_COLUMNS	33
+#define RUN_TABLE_COLUMNS	34
 
 /* Columns that are read by number */
 enum
@@ -261,6 +261,7 @@ FlowRunInsert(const FlowRunNew *run)
 	nulls[30] = true;			/* erased_at */
 	nulls[31] = true;			/* compensation */
 	values[32] = Int32GetDatum(run->parent.item_no);
+	nulls[33] = true;			/* limit_key */
 	FlowTableInsert(&runs, values, nulls, 1);
 }
 

@@ -20,7 +20,7 @@
 #include "catalog/catalog.h"
 
 /* Columns of flow_internal.task */
-#define TASK_COLUMNS	19
+#define TASK_COLUMNS	22
 
 /* ... that a new row fills; the rest are those of a step that has ended */
 #define NEW_COLUMNS		13
@@ -35,7 +35,10 @@ enum
 	COLUMN_FINISHED_AT,
 	COLUMN_WORKER,
 	COLUMN_OUTPUT,
-	COLUMN_ASKED
+	COLUMN_ASKED,
+	COLUMN_LIMITS,
+	COLUMN_LIMIT_KEY,
+	COLUMN_ADMITTED_AT
 };
 
 static FlowTable tasks = {.name = "task",.columns = TASK_COLUMNS};
@@ -49,7 +52,8 @@ static FlowStatement claim = {
 	.sql = "SELECT t.run_id, t.step_no, t.item_no, t.tid, t.attempt, t.attempt_base,"
 	" r.definition_id, r.workflow_id, r.epoch, r.status, r.failing, r.priority,"
 	" r.notify, r.key, COALESCE(r.slot, r.created_at), r.input,"
-	" t.ended, t.started_at, t.finished_at, t.worker, t.output, t.asked, r.early"
+	" t.ended, t.started_at, t.finished_at, t.worker, t.output, t.asked, r.early,"
+	" t.admitted_at IS NOT NULL"
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
 	" AS k(run_id, step_no, item_no),"
 	" LATERAL (SELECT t.*, t.ctid AS tid FROM flow_internal.task t WHERE t.run_id = k.run_id"
@@ -137,7 +141,7 @@ static FlowStatement insert_missing = {
 
 static FlowStatement put_to_sleep = {
 	.sql = "UPDATE flow_internal.task SET status = $4, attempt = $5, due_at = $6,"
-	" attempt_base = $7, ready_at = pg_catalog.now()"
+	" attempt_base = $7, ready_at = pg_catalog.now(), admitted_at = NULL"
 	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3",
 	.expect = SPI_OK_UPDATE,
 	.nargs = 7,
@@ -161,7 +165,7 @@ static FlowStatement delete = {
 };
 
 static FlowStatement hold = {
-	.sql = "UPDATE flow_internal.task SET status = 'held' WHERE ctid = ANY ($1)",
+	.sql = "UPDATE flow_internal.task SET status = 'held', admitted_at = NULL WHERE ctid = ANY ($1)",
 	.expect = SPI_OK_UPDATE,
 	.nargs = 1,
 	.argtypes = {TIDARRAYOID}
@@ -332,6 +336,9 @@ write_task(const FlowTaskNew *row, Datum *values, bool *nulls)
 		nulls[column - 1] = true;
 	values[COLUMN_ASKED - 1] = row->asked;
 	nulls[COLUMN_ASKED - 1] = !row->has_asked;
+	nulls[COLUMN_LIMITS - 1] = nulls[COLUMN_ADMITTED_AT - 1] = true;
+	values[COLUMN_LIMIT_KEY - 1] = FlowTextOrNull(row->limit_key,
+												  &nulls[COLUMN_LIMIT_KEY - 1]);
 }
 
 void
@@ -521,6 +528,7 @@ read_claimed(HeapTuple row, FlowTaskRow *task)
 	task->input = FlowRowDatum(row, 16, &isnull);
 	task->ended = FlowRowBool(row, 17);
 	task->early = FlowRowBool(row, 23);
+	task->admitted = FlowRowBool(row, 24);
 	if (task->ended)
 		read_end(row, &task->end);
 }

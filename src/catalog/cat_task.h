@@ -49,6 +49,8 @@ typedef struct FlowTaskRow
 	char	   *run_key;
 	TimestampTz slot;
 	Datum		input;
+	bool		admitted;		/* it has its place under its limits; of
+								 * claimed rows only */
 	bool		waits;			/* it waits; of those that are listed only */
 	bool		ended;			/* it has run, and is to be settled ... */
 	FlowTaskEnd end;			/* ... as this; of claimed rows only */
@@ -68,6 +70,8 @@ typedef struct FlowTaskNew
 	TimestampTz due_at;			/* DT_NOBEGIN: none */
 	Datum		asked;			/* jsonb: what a hook runs for */
 	bool		has_asked;
+	const char *limit_key;		/* of a run that waits for its place
+								 * (cat_limit.h) */
 } FlowTaskNew;
 
 /*

@@ -24,7 +24,7 @@
 
 #define WORKFLOW_COLUMNS \
 	"id, name, owner, owner_name, enabled, definition_id, version, " \
-	"description, notify, home, keep, keep_data"
+	"description, notify, home, keep, keep_data, max_runs, max_runs_by"
 
 #define DEFINITION_COLUMNS \
 	"d.id, d.workflow_id, w.name, d.version, d.search_path, d.document"
@@ -68,11 +68,11 @@ static FlowStatement insert_workflow = {
 static FlowStatement save_workflow = {
 	.sql = "UPDATE flow_internal.workflow"
 	" SET definition_id = $2, version = $3, description = $4, notify = $5,"
-	" keep = $6, keep_data = $7 WHERE id = $1",
+	" keep = $6, keep_data = $7, max_runs = $8, max_runs_by = $9 WHERE id = $1",
 	.expect = SPI_OK_UPDATE,
-	.nargs = 7,
+	.nargs = 9,
 	.argtypes = {INT4OID, INT4OID, INT4OID, TEXTOID, TEXTOID, INTERVALOID,
-	INTERVALOID}
+	INTERVALOID, INT4OID, TEXTOID}
 };
 
 static FlowStatement insert_definition = {
@@ -298,6 +298,8 @@ fetch_workflow(FlowStatement *statement, Datum *values, FlowWorkflow *out)
 		out->home = FlowRowInt64(row, 10);
 		read_interval(row, 11, &out->keep);
 		read_interval(row, 12, &out->keep_data);
+		out->max_runs = FlowRowInt32(row, 13);
+		out->max_runs_by = FlowRowText(row, 14);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	leave(&passage);
@@ -369,10 +371,13 @@ FlowWorkflowSave(const FlowWorkflow *workflow)
 		workflow->description ? CStringGetTextDatum(workflow->description) : 0,
 		CStringGetTextDatum(workflow->notify),
 		IntervalPGetDatum(&workflow->keep.u.interval),
-		IntervalPGetDatum(&workflow->keep_data.u.interval)
+		IntervalPGetDatum(&workflow->keep_data.u.interval),
+		Int32GetDatum(workflow->max_runs),
+		workflow->max_runs_by ? CStringGetTextDatum(workflow->max_runs_by) : 0
 	};
 	bool		nulls[] = {false, false, false, workflow->description == NULL,
-	false, !workflow->keep.isset, !workflow->keep_data.isset};
+		false, !workflow->keep.isset, !workflow->keep_data.isset,
+	workflow->max_runs == 0, workflow->max_runs_by == NULL};
 
 	change(&save_workflow, values, nulls);
 }

@@ -29,6 +29,8 @@ typedef struct FlowWorkflow
 	int64		home;
 	FlowValue	keep;			/* intervals; unset: for ever */
 	FlowValue	keep_data;
+	int32		max_runs;		/* 0: any number */
+	char	   *max_runs_by;	/* SQL; NULL: of all runs together */
 } FlowWorkflow;
 
 /* One version of it */

@@ -22,6 +22,7 @@
 #include "define/check.h"
 #include "define/events.h"
 #include "define/graph.h"
+#include "define/limited.h"
 #include "define/options.h"
 #include "error.h"
 
@@ -329,6 +330,7 @@ check_arguments(FlowCheck *check)
 						"Use \"run\" or \"none\".");
 	check_timeout(check);
 	check_search_path(check);
+	FlowLimitedCheck(check);
 	FlowOptionsCheckArgument(check, FLOW_ARG_KEEP);
 	FlowOptionsCheckArgument(check, FLOW_ARG_KEEP_DATA);
 	FlowOptionsCheckArgument(check, FLOW_ARG_RESUME_AFTER);

@@ -21,6 +21,7 @@
 #include "catalog/cat_workflow.h"
 #include "define/access.h"
 #include "define/check.h"
+#include "define/limited.h"
 #include "define/parse.h"
 #include "define/workflow.h"
 #include "shmem/wake.h"
@@ -41,12 +42,15 @@ static bool is_same(const FlowWorkflow *workflow, const char *search_path,
 					Jsonb *document);
 static void save_in_place(FlowWorkflow *workflow, const FlowSpec *spec,
 						  bool changed);
+static bool save_limit(FlowWorkflow *workflow, const FlowSpec *spec);
 static bool intervals_differ(const FlowValue *a, const FlowValue *b);
 static bool texts_differ(const char *a, const char *b);
 static Jsonb *compose_document(const FlowWorkflow *workflow,
 							   const FlowStoredDefinition *stored);
 static void push_member(JsonbParseState **state, const char *key,
 						const char *value);
+static void push_number(JsonbParseState **state, FlowArgument argument,
+						int32 number);
 static void push_interval(JsonbParseState **state, FlowArgument argument,
 						  const FlowValue *value);
 static void push_stored(JsonbParseState **state,
@@ -77,6 +81,7 @@ FlowWorkflowDefine(FlowSpec *spec)
 	scope.role = workflow.owner;
 	scope.search_path = FlowSpecText(spec, FLOW_ARG_SEARCH_PATH);
 	FlowParseCheck(spec, &scope, &problems);
+	FlowLimitedCheckSql(spec, &scope, &problems);
 
 	document = FlowSpecToDocument(spec);
 	if (existed && is_same(&workflow, scope.search_path, document))
@@ -173,8 +178,8 @@ is_same(const FlowWorkflow *workflow, const char *search_path, Jsonb *document)
 }
 
 /*
- * Description, notify and what is kept are no part of a version.  The scheduler
- * is told when it has something else to keep.
+ * Description, notify, what is kept and how many run are no part of a version.
+ * The scheduler is told when it has something else to keep, or to let in.
  */
 static void
 save_in_place(FlowWorkflow *workflow, const FlowSpec *spec, bool changed)
@@ -185,8 +190,9 @@ save_in_place(FlowWorkflow *workflow, const FlowSpec *spec, bool changed)
 	const FlowValue *keep_data = &spec->values[FLOW_ARG_KEEP_DATA];
 	bool		keeps = intervals_differ(keep, &workflow->keep) ||
 	intervals_differ(keep_data, &workflow->keep_data);
+	bool		admits = save_limit(workflow, spec);
 
-	if (!changed && !keeps &&
+	if (!changed && !keeps && !admits &&
 		!texts_differ(description, workflow->description) &&
 		!texts_differ(notify, workflow->notify))
 		return;
@@ -197,6 +203,23 @@ save_in_place(FlowWorkflow *workflow, const FlowSpec *spec, bool changed)
 	FlowWorkflowSave(workflow);
 	if (keeps)
 		FlowWakeNoteSweep();
+	if (admits)
+		FlowWakeNoteAdmit();
+}
+
+/* Returns whether it is another one. */
+static bool
+save_limit(FlowWorkflow *workflow, const FlowSpec *spec)
+{
+	const FlowValue *max_runs = &spec->values[FLOW_ARG_MAX_RUNS];
+	int32		most = max_runs->isset ? max_runs->u.integer : 0;
+	char	   *by = FlowSpecText(spec, FLOW_ARG_MAX_RUNS_BY);
+	bool		differs = most != workflow->max_runs ||
+	texts_differ(by, workflow->max_runs_by);
+
+	workflow->max_runs = most;
+	workflow->max_runs_by = by;
+	return differs;
 }
 
 static bool
@@ -279,6 +302,10 @@ compose_document(const FlowWorkflow *workflow,
 		push_member(&state, "notify", workflow->notify);
 	push_interval(&state, FLOW_ARG_KEEP, &workflow->keep);
 	push_interval(&state, FLOW_ARG_KEEP_DATA, &workflow->keep_data);
+	if (workflow->max_runs > 0)
+		push_number(&state, FLOW_ARG_MAX_RUNS, workflow->max_runs);
+	if (workflow->max_runs_by)
+		push_member(&state, "max_runs_by", workflow->max_runs_by);
 	push_member(&state, "search_path", stored->search_path);
 	push_stored(&state, stored, "timeout");
 	push_stored(&state, stored, "resume_after");
@@ -309,6 +336,14 @@ push_member(JsonbParseState **state, const char *key, const char *value)
 }
 
 static void
+push_number(JsonbParseState **state, FlowArgument argument, int32 number)
+{
+	FlowValue	value = {true,.u.integer = number};
+
+	FlowValuePush(state, &FlowArgumentFields[argument], &value);
+}
+
+static void
 push_interval(JsonbParseState **state, FlowArgument argument,
 			  const FlowValue *value)
 {
@@ -333,6 +368,8 @@ FlowWorkflowCheck(const char *name, FlowProblems *problems)
 	scope.search_path = FlowSpecText(spec, FLOW_ARG_SEARCH_PATH);
 	FlowParseCheck(spec, FlowAccessIsMember(workflow.owner) ? &scope : NULL,
 				   problems);
+	FlowLimitedCheckSql(spec, FlowAccessIsMember(workflow.owner) ? &scope : NULL,
+						problems);
 }
 
 void
@@ -347,6 +384,7 @@ FlowWorkflowCheckSpec(FlowSpec *spec, FlowProblems *problems)
 	scope.role = GetUserId();
 	scope.search_path = FlowSpecText(spec, FLOW_ARG_SEARCH_PATH);
 	FlowParseCheck(spec, &scope, problems);
+	FlowLimitedCheckSql(spec, &scope, problems);
 }
 
 bool

@@ -29,6 +29,7 @@
 #include "engine/execute.h"
 #include "engine/flush.h"
 #include "engine/isolated.h"
+#include "engine/limit.h"
 #include "engine/ready.h"
 #include "engine/redo.h"
 #include "engine/retry.h"
@@ -205,7 +206,10 @@ do_try(void *arg)
 	if (batch->plan->failure != NULL)
 		record_failure(batch);
 	else
+	{
+		FlowLimitClassify(batch);
 		run_items(batch);
+	}
 	AtEOXact_GUC(false, nest);
 	if (!FlowIsolatedPrepare(batch))
 		FlowFlush(batch);

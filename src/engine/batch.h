@@ -97,6 +97,9 @@ typedef struct FlowItem
 	bool		handled;		/* another step takes its failure over */
 	bool		overtaken;		/* it was ended while it ran, or waited to */
 	struct FlowWaiting *waiting;	/* of steps that may wait (waiting.h) */
+	bool		admitted;		/* it has its place under its limits */
+	const char *limit_key;		/* it is to wait for that, with this key
+								 * (cat_limit.h); NULL: not */
 	bool		again;			/* it has ended well, and runs again */
 	struct FlowAgain *asked;	/* that it runs again (round.h); NULL: not */
 	Datum		value;			/* jsonb: the item it runs for; of a step that

@@ -99,6 +99,7 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	item->tid = row->tid;
 	item->attempt = row->attempt + 1;
 	item->attempt_base = row->attempt_base;
+	item->admitted = row->admitted;
 	item->status = FLOW_STEP_READY;
 	if (row->key.step_no != FLOW_STEP_RUN)
 	{

@@ -28,6 +28,7 @@
 #include "engine/control.h"
 #include "engine/deadline.h"
 #include "engine/hook.h"
+#include "engine/limit.h"
 #include "engine/retryrun.h"
 #include "engine/run.h"
 #include "engine/subflow.h"
@@ -354,6 +355,7 @@ FlowControlApply(const FlowControl *control, bool lenient)
 	}
 	pass_down(run, control->verb);
 	add_event(run, control);
+	FlowLimitNoteFreedBy(run);
 	return true;
 }
 

@@ -17,6 +17,7 @@
 
 #include "base/identity.h"
 #include "base/install.h"
+#include "catalog/cat_limit.h"
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"
 #include "catalog/cat_waiting.h"
@@ -147,6 +148,8 @@ select_ready(int64 run_id, int limit, bool skip_time)
 		FlowWaitingElapse(run_id);
 	FlowTaskWakeDue(owner, run_id, skip_time && run_id != 0);
 	ready = FlowTaskReadyOf(owner, run_id, limit);
+	if (ready == NIL && FlowLimitRelease(owner, run_id, limit) > 0)
+		ready = FlowTaskReadyOf(owner, run_id, limit);
 	FlowIdentityRestore(&identity);
 	return ready;
 }

@@ -29,6 +29,7 @@
 #include "engine/control.h"
 #include "engine/flush.h"
 #include "engine/isolated.h"
+#include "engine/limit.h"
 #include "engine/map.h"
 #include "engine/settle.h"
 #include "engine/subflow.h"
@@ -72,6 +73,7 @@ FlowFlush(FlowBatch *batch)
 		settle(batch, &changes);
 		save_data(batch);
 		FlowChangesWrite(&changes);
+		FlowLimitNoteFreed(batch);
 		FlowSuspectSettle(batch);
 		apply_controls(batch);
 		FlowIdentityRestore(&identity);

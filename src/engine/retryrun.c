@@ -21,6 +21,7 @@
 #include "engine/control.h"
 #include "engine/deadline.h"
 #include "engine/emission.h"
+#include "engine/limit.h"
 #include "engine/ready.h"
 #include "engine/retryrun.h"
 #include "engine/round.h"
@@ -68,8 +69,9 @@ FlowRetryRun(const FlowRunRow *run, const char *step, int32 item_no)
 	forget_ends(&revival, &changes);
 	FlowControlAddTask(run, FLOW_STEP_RUN, 0, &changes);
 	FlowCrashClose(run->id, 0, 0);
-	FlowDeadlineSet(run->id, run->owner, revival.definition);
 	FlowRunSetRetried(run->id);
+	if (!FlowLimitStopsRetry(run))
+		FlowDeadlineSet(run->id, run->owner, revival.definition);
 	FlowChangesWrite(&changes);
 	FlowControlAnnounce(run);
 }

@@ -23,6 +23,7 @@
 #include "engine/emission.h"
 #include "engine/finish.h"
 #include "engine/hook.h"
+#include "engine/limit.h"
 #include "engine/map.h"
 #include "engine/run.h"
 #include "engine/settle.h"
@@ -296,6 +297,11 @@ start_run(FlowItem *item, FlowChanges *changes)
 
 	item->status = FLOW_STEP_COMPLETED;
 	run->settling = true;
+	if (run->status == FLOW_RUN_PENDING && item->limit_key != NULL)
+	{
+		FlowLimitPutRun(item);
+		return;
+	}
 	FlowRowsAdd(&changes->deletes, &item->tid);
 	if (run->status != FLOW_RUN_PENDING || item->key.item_no != 0)
 		return;
@@ -363,9 +369,9 @@ decides_alone(const FlowRunRef *run, const FlowStepDef *next)
 void
 FlowSettleRun(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 {
-	if (FlowRunStatusIsFinal(run->status) ||
+	if (FlowRunStatusIsFinal(run->status) || run->status == FLOW_RUN_PENDING ||
 		FlowControlStops(batch, run->id))
-		return;					/* whoever resumes it looks again */
+		return;					/* whoever starts or resumes it looks again */
 	if (FlowRunIsWinding(run) || run->fails != NULL ||
 		(run->overdue && run->ends.n < run->definition->n_steps))
 	{

@@ -6,6 +6,9 @@
  * key.  Roll back and there is no run; at the commit a worker is woken.  It
  * takes no lock that another start would wait for, but that of the same key:
  * the second starter of a key waits for the transaction of the first.
+ *
+ * A run of a workflow that has a limit begins as pending, and is let in by the
+ * scheduler, alone (engine/limit.c).
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -28,6 +31,7 @@
 #include "engine/context.h"
 #include "engine/deadline.h"
 #include "engine/control.h"
+#include "engine/limit.h"
 #include "engine/run.h"
 #include "engine/start.h"
 #include "error.h"
@@ -59,6 +63,7 @@ static void insert_tasks(const FlowStart *start, const FlowWorkflow *workflow,
 static void insert_event(const FlowWorkflow *workflow, const FlowStart *start,
 						 int64 run_id, Oid caller);
 static bool starts_later(const FlowStart *start);
+static bool starts_at_once(const FlowStart *start, const FlowWorkflow *workflow);
 static void warn_without_workers(void);
 
 int64
@@ -94,7 +99,7 @@ FlowRunStart(const FlowStart *start)
 		FLOW_TEST_POINT("start-insert");
 		insert_run(start, &workflow, definition, run_id, identity.user);
 		insert_tasks(start, &workflow, definition, run_id);
-		if (strcmp(workflow.notify, "none") != 0 && !starts_later(start))
+		if (strcmp(workflow.notify, "none") != 0 && starts_at_once(start, &workflow))
 			insert_event(&workflow, start, run_id, identity.user);
 	}
 	FlowIdentityRestore(&identity);
@@ -282,7 +287,7 @@ insert_run(const FlowStart *start, const FlowWorkflow *workflow,
 	run.definition_id = definition->id;
 	run.owner = workflow->owner;
 	run.owner_name = workflow->owner_name;
-	run.status = starts_later(start) ? FLOW_RUN_PENDING : FLOW_RUN_RUNNING;
+	run.status = starts_at_once(start, workflow) ? FLOW_RUN_RUNNING : FLOW_RUN_PENDING;
 	run.priority = start->priority;
 	run.notify = workflow->notify;
 	run.key = start->key;
@@ -327,7 +332,8 @@ insert_tasks(const FlowStart *start, const FlowWorkflow *workflow,
 			 FlowDefinition *definition, int64 run_id)
 {
 	bool		later = starts_later(start);
-	int			n = later || start->n_keep > 0 ? 0 : definition->n_roots;
+	bool		at_once = starts_at_once(start, workflow);
+	int			n = !at_once || start->n_keep > 0 ? 0 : definition->n_roots;
 	FlowTaskNew *rows = palloc0(sizeof(FlowTaskNew) * Max(n, 1));
 
 	for (int i = 0; i < Max(n, 1); i++)
@@ -346,9 +352,11 @@ insert_tasks(const FlowStart *start, const FlowWorkflow *workflow,
 		row->status = later ? FLOW_STEP_PENDING : FLOW_STEP_READY;
 		row->due_at = later ? start->start_at : DT_NOBEGIN;
 	}
+	if (!later && !at_once && workflow->max_runs_by == NULL)
+		FlowLimitWait(&rows[0], NULL);
 	FlowTaskInsert(rows, Max(n, 1));
 
-	for (int i = 0; i < Max(n, 1) && !later; i++)
+	for (int i = 0; i < Max(n, 1) && rows[i].status == FLOW_STEP_READY; i++)
 	{
 		FlowReady	ready;
 
@@ -360,7 +368,7 @@ insert_tasks(const FlowStart *start, const FlowWorkflow *workflow,
 	}
 	if (later)
 		FlowWakeNoteDue(&rows[0].key, start->start_at);
-	else
+	if (at_once)
 		FlowDeadlineSet(run_id, workflow->owner, definition);
 }
 
@@ -380,6 +388,13 @@ starts_later(const FlowStart *start)
 {
 	return !TIMESTAMP_IS_NOBEGIN(start->start_at) &&
 		start->start_at > GetCurrentTransactionStartTimestamp();
+}
+
+/* Under a limit the scheduler says when. */
+static bool
+starts_at_once(const FlowStart *start, const FlowWorkflow *workflow)
+{
+	return workflow->max_runs == 0 && !starts_later(start);
 }
 
 static void

@@ -425,6 +425,35 @@ FlowDatabaseSetKeeps(Oid database, bool keeps)
 	(void) set_flag(database, offsetof(FlowDatabaseInfo, keeps), keeps);
 }
 
+uint64
+FlowDatabaseAwaits(Oid database)
+{
+	uint64		awaits = 0;
+
+	for (int i = 0; FlowShmemIsAvailable() && i < FLOW_MAX_DATABASES; i++)
+	{
+		volatile FlowDatabaseInfo *info = &shared->slots[i].info;
+
+		if (info->database == database)
+			awaits |= info->awaits;
+	}
+	return awaits;
+}
+
+void
+FlowDatabaseSetAwaits(Oid database, uint64 awaits)
+{
+	DatabaseSlot *slot;
+
+	if (!FlowShmemIsAvailable())
+		return;
+	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
+	slot = find(database);
+	if (slot != NULL)
+		slot->info.awaits = awaits;
+	LWLockRelease(FlowShmemLock());
+}
+
 bool
 FlowDatabaseSetForeign(Oid database, bool is_foreign)
 {

@@ -24,6 +24,16 @@
 #define FLOW_ASK_CANCEL		0x20	/* steps were interrupted: do they stop? */
 #define FLOW_ASK_PRUNE		0x40	/* runs have ended that may be kept for a
 									 * while only */
+#define FLOW_ASK_ADMIT		0x80	/* something waits for a place under a
+									 * limit, or there may be one again */
+
+/*
+ * Runs of which workflows wait for a place under a limit, as a set of bits: one
+ * for many workflows, and one (0) for steps under named limits
+ */
+#define FLOW_AWAITS_PLACE(workflow_id) \
+	(UINT64CONST(1) << ((workflow_id) == 0 ? 0 : 1 + (workflow_id) % 63))
+#define FLOW_AWAITS_ANY		(~UINT64CONST(0))
 
 typedef enum FlowDatabaseState
 {
@@ -54,6 +64,7 @@ typedef struct FlowDatabaseInfo
 	bool		is_foreign;		/* the extension's version is another; said */
 	bool		keeps;			/* some workflow keeps its runs, or their
 								 * payloads, for a while only */
+	uint64		awaits;			/* bits: whose places are waited for */
 	bool		has_additions;	/* others put something on our tables; said */
 	int			prepared;		/* transactions prepared with something to
 								 * announce; after a start, as many as there
@@ -129,6 +140,15 @@ extern void FlowDatabaseSetPromoted(Oid database);
  */
 extern bool FlowDatabaseKeeps(Oid database);	/* a hint, without the lock */
 extern void FlowDatabaseSetKeeps(Oid database, bool keeps);
+
+/*
+ * Whose places the scheduler wants to hear of when they are given back.  It sets
+ * all bits before it counts the places, so that what is given back after the
+ * count is told; a hint of whoever gives one back, who has committed, reads it
+ * without the lock.
+ */
+extern uint64 FlowDatabaseAwaits(Oid database);
+extern void FlowDatabaseSetAwaits(Oid database, uint64 awaits);
 
 /* The launcher's side.  No state is set while a scheduler is attached. */
 extern void FlowDatabaseLauncherAttach(void);

@@ -78,6 +78,8 @@ typedef struct Level
 	bool		has_ready;
 	bool		events;
 	bool		sweep;
+	bool		admit;
+	uint64		freed;			/* bits of database.h */
 	bool		installed;
 	bool		released;
 	RoleNotes  *roles;
@@ -207,6 +209,22 @@ FlowWakeNoteSweep(void)
 {
 	if (is_wanted())
 		current_level()->sweep = true;
+}
+
+void
+FlowWakeNoteAdmit(void)
+{
+	Level	   *level = current_level();
+
+	level->has_ready = true;
+	level->admit = true;
+}
+
+void
+FlowWakeNoteFreed(int32 workflow_id)
+{
+	if (is_wanted())
+		current_level()->freed |= FLOW_AWAITS_PLACE(workflow_id);
 }
 
 void
@@ -365,6 +383,8 @@ merge(Level *inner)
 	outer->has_ready |= inner->has_ready;
 	outer->events |= inner->events;
 	outer->sweep |= inner->sweep;
+	outer->admit |= inner->admit;
+	outer->freed |= inner->freed;
 	outer->installed |= inner->installed;
 	outer->released |= inner->released;
 	merge_roles(outer, inner);
@@ -532,6 +552,9 @@ send_all(const Level *level)
 		FlowWaitersWake(note->u.run.run_id);
 	if (level->ended.count > 0 && FlowDatabaseKeeps(MyDatabaseId))
 		ask |= FLOW_ASK_PRUNE;
+	if (level->admit || (level->freed != 0 &&
+						 (level->freed & FlowDatabaseAwaits(MyDatabaseId)) != 0))
+		ask |= FLOW_ASK_ADMIT;
 	if (ask != 0)
 		FlowDatabaseAsk(MyDatabaseId, ask);
 	if (level->installed)

@@ -22,6 +22,13 @@ extern void FlowWakeNoteEnded(int64 run_id);	/* flow_await may look */
 extern void FlowWakeNoteCancel(int64 run_id, int32 epoch);
 extern void FlowWakeNoteEvents(void);
 extern void FlowWakeNoteSweep(void);	/* too much to say: look at everything */
+
+/*
+ * A run, or a step, waits for a place under a limit, or there are other limits;
+ * a run of that workflow may have given a place back, or, with 0, a step has.
+ */
+extern void FlowWakeNoteAdmit(void);
+extern void FlowWakeNoteFreed(int32 workflow_id);
 extern void FlowWakeNoteInstalled(void);	/* CREATE or DROP EXTENSION flow */
 extern void FlowWakeNoteReleased(void); /* after a row of crashes */
 

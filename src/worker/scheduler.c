@@ -45,6 +45,7 @@
 #include "shmem/reload.h"
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"
+#include "worker/admit.h"
 #include "worker/emit.h"
 #include "worker/prune.h"
 #include "worker/refill.h"
@@ -296,6 +297,7 @@ start_anew(void)
 	FlowTimerReset();
 	FlowEmitReset();
 	FlowPruneReset();
+	FlowAdmitReset();
 	is_known = false;
 	look_at_all = true;
 }
@@ -318,6 +320,7 @@ work(uint32 asked, TimestampTz now)
 		FlowRefillNext() != DT_NOEND)
 		FlowRefillRun(mode);
 	FlowTimerRun(all);
+	FlowAdmitRun(mode != FLOW_REFILL_OVERFLOWN || (asked & FLOW_ASK_ADMIT) != 0);
 	FlowEmitRun(all || (asked & FLOW_ASK_EMIT) != 0);
 	FlowStaffRun();
 	FlowPruneRun(all, (asked & FLOW_ASK_PRUNE) != 0);
@@ -376,7 +379,7 @@ note_activity(TimestampTz now)
 		if (lanes[i].workers > 0)
 			active_at = now;
 	}
-	if (FlowTimerNext() < soon || FlowEmitNext() != DT_NOEND ||
+	if (FlowTimerNext() < soon || FlowAdmitNext() < soon || FlowEmitNext() != DT_NOEND ||
 		FlowRefillNext() != DT_NOEND || pursue_at != DT_NOEND ||
 		paused_until > now)
 		busy_at = now;
@@ -394,6 +397,7 @@ compute_wake_time(TimestampTz now)
 		return Min(paused_until, pursue_at);
 	if (!is_known)
 		return now;
+	wake = Min(wake, FlowAdmitNext());
 	wake = Min(wake, FlowStaffNext());
 	wake = Min(wake, FlowRefillNext());
 	wake = Min(wake, FlowPruneNext());
@@ -444,7 +448,7 @@ leave(void)
 	else if (is_excluded || !FlowEnabled || FlowDatabaseIsLetGo(MyDatabaseId))
 		state = FLOW_DATABASE_UNKNOWN;
 	else if (!is_foreign)
-		next_due = Min(FlowTimerNext(), FlowPruneNext());
+		next_due = Min(Min(FlowTimerNext(), FlowAdmitNext()), FlowPruneNext());
 	if (is_absent || is_foreign || is_excluded)
 		FlowQueueForget(MyDatabaseId);
 	if (is_foreign)

@@ -31,7 +31,7 @@ SELECT flow_define('x', ARRAY[flow_step('a', 'SELECT 1', options => '{"afer": ["
 SELECT flow_define('x', '{}', options => '{"max_run": 1}');
 SELECT flow_define('x', '{}', options => '[]');
 SELECT flow_define('x', '{}', 'text', options => '{"description": "other"}');
-SELECT flow_define('x', '{}', max_runs => 3);
+SELECT flow_define('x', '{}', max_runs => 0);
 SELECT flow_define('x', ARRAY[flow_http('d', 's')]);
 \echo :SQLSTATE
 SELECT flow_define('x', ARRAY[flow_step('a', 'SELEC 1')]);
