@@ -55,6 +55,7 @@ OBJS += \
 	src/catalog/cat_limit.o \
 	src/catalog/cat_look.o \
 	src/catalog/cat_outcome.o \
+	src/catalog/cat_place.o \
 	src/catalog/cat_prune.o \
 	src/catalog/cat_release.o \
 	src/catalog/cat_round.o \
@@ -79,6 +80,7 @@ OBJS += \
 	src/define/item.o \
 	src/define/javascript.o \
 	src/define/limited.o \
+	src/define/limitfuncs.o \
 	src/define/names.o \
 	src/define/options.o \
 	src/define/owner.o \
@@ -153,6 +155,7 @@ OBJS += \
 	src/worker/emit.o \
 	src/worker/launcher.o \
 	src/worker/letgo.o \
+	src/worker/places.o \
 	src/worker/prune.o \
 	src/worker/refill.o \
 	src/worker/repair.o \

@@ -58,7 +58,8 @@ static FlowStatement release = {
 	.sql = "UPDATE flow_internal.task SET status = 'ready', limits = NULL,"
 	" ready_at = pg_catalog.clock_timestamp() WHERE (run_id, step_no, item_no) IN ("
 	"SELECT t.run_id, t.step_no, t.item_no FROM flow_internal.task t"
-	" WHERE t.home = $1 AND t.owner = $2 AND " WAITING_RUNS
+	" WHERE t.home = $1 AND t.owner = $2 AND ((" WAITING_RUNS
+	") OR (t.limits IS NOT NULL AND t.status = 'waiting'))"
 	" AND ($3 = 0 OR t.run_id IN ("
 	"WITH RECURSIVE tree (id) AS (SELECT $3 UNION ALL"
 	" SELECT c.id FROM flow_internal.run c JOIN tree ON c.parent_run = tree.id)"
@@ -138,8 +139,6 @@ static FlowStatement admit_runs = {
 	.nargs = 4,
 	.argtypes = {INT8OID, INT4OID, TEXTOID, INT4OID}
 };
-
-static void read_admitted(HeapTuple row, FlowAdmitted *admitted);
 
 FlowRunLimit
 FlowLimitOfRuns(int32 workflow_id)
@@ -255,13 +254,13 @@ FlowLimitAdmitRuns(int64 home, int32 workflow_id, const char *key, int n,
 	args[3] = Int32GetDatum(n);
 	n = (int) FlowStatementExecute(&admit_runs, args, NULL);
 	for (int i = 0; i < n; i++)
-		read_admitted(SPI_tuptable->vals[i], &admitted[i]);
+		FlowLimitReadAdmitted(SPI_tuptable->vals[i], &admitted[i]);
 	SPI_freetuptable(SPI_tuptable);
 	return n;
 }
 
-static void
-read_admitted(HeapTuple row, FlowAdmitted *admitted)
+void
+FlowLimitReadAdmitted(HeapTuple row, FlowAdmitted *admitted)
 {
 	admitted->ready.key.run_id = FlowRowInt64(row, 1);
 	admitted->ready.key.step_no = FlowRowInt32(row, 2);

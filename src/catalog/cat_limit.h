@@ -12,6 +12,7 @@
 #ifndef FLOW_CAT_LIMIT_H
 #define FLOW_CAT_LIMIT_H
 
+#include "access/htup.h"
 #include "flow.h"
 #include "nodes/pg_list.h"
 #include "storage/itemptr.h"
@@ -82,5 +83,8 @@ extern List *FlowLimitReadKeys(int64 home, int32 workflow_id, const char *after,
  */
 extern int	FlowLimitAdmitRuns(int64 home, int32 workflow_id, const char *key,
 							   int n, FlowAdmitted *admitted);
+
+/* For cat_place.c: a row of what was let in, in the order of the struct. */
+extern void FlowLimitReadAdmitted(HeapTuple row, FlowAdmitted *admitted);
 
 #endif							/* FLOW_CAT_LIMIT_H */

@@ -118,10 +118,12 @@ FlowBesideUndo(const FlowDefinition *definition, int step_no)
 	return &definition->steps[definition->n_steps + step_no - 1];
 }
 
-/* It is tried as often as the step, and has as much time. */
+/* It is tried as often as the step, has as much time, and counts as it does. */
 static void
 compile_undo(FlowStepDef *undo, FlowStepDef *step, const char *sql)
 {
+	const FlowStepDef *does = step->items == 0 ? step : FlowItemStep(step);
+
 	*undo = *step;
 	undo->no = step->definition->n_steps + step->no;
 	undo->part = FLOW_PART_UNDO;
@@ -130,6 +132,8 @@ compile_undo(FlowStepDef *undo, FlowStepDef *step, const char *sql)
 	memset(undo->sql, 0, sizeof(undo->sql));
 	undo->sql[FLOW_SQL_STEP].text = pstrdup(sql);
 	undo->sql[FLOW_SQL_STEP].result = FLOW_RESULT_NONE;
+	undo->sql[FLOW_SQL_LIMIT_KEY] = does->sql[FLOW_SQL_LIMIT_KEY];
+	undo->n_limits = does->n_limits;
 	undo->needs = FLOW_NEEDS_ALL;
 	undo->on_error = FLOW_ON_ERROR_FAIL;
 	undo->n_after = 0;
@@ -138,8 +142,7 @@ compile_undo(FlowStepDef *undo, FlowStepDef *step, const char *sql)
 	undo->n_events = FLOW_EVENT_OWN;
 	undo->handles = 0;
 	undo->isolation = XACT_READ_COMMITTED;
-	if (step->items != 0)
-		undo->timeout = FlowItemStep(step)->timeout;
+	undo->timeout = does->timeout;
 	connect_undo(undo, step);
 }
 

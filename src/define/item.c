@@ -87,6 +87,8 @@ FlowItemCompile(FlowDefinition *definition, const FlowStepSpec *spec,
 	memset(&step->sql[FLOW_SQL_STEP], 0, sizeof(FlowSqlText));
 	memset(&step->sql[FLOW_SQL_INPUT], 0, sizeof(FlowSqlText));
 	memset(&step->sql[FLOW_SQL_AGAIN], 0, sizeof(FlowSqlText));
+	memset(&step->sql[FLOW_SQL_LIMIT_KEY], 0, sizeof(FlowSqlText));
+	step->n_limits = 0;
 	step->timeout = 0;
 	step->isolation = XACT_READ_COMMITTED;
 	step->batch = true;

@@ -12,14 +12,27 @@
 /* Whether "max_runs" and "max_runs_by" of a workflow mean something. */
 extern void FlowLimitedCheck(FlowCheck *check);
 
-/* FlowParseCheck for the SQL of "max_runs_by". */
-extern void FlowLimitedCheckSql(const FlowSpec *spec, const FlowParseScope *scope,
-								FlowProblems *problems);
+/* The same of the "limits" of a step. */
+extern void FlowLimitedCheckStep(FlowCheck *check, int i);
+
+/*
+ * FlowParseCheck for the SQL of "max_runs_by"; and that there are the limits which
+ * steps name, or else a warning.
+ */
+extern void FlowLimitedResolve(const FlowSpec *spec, const FlowParseScope *scope,
+							   FlowProblems *problems);
 
 /*
  * That SQL as the one step of a specification, so that it can be parsed,
  * compiled and run as the SQL of steps is.
  */
 extern FlowSpec *FlowLimitedSpec(const char *max_runs_by);
+
+/*
+ * flow_limit: makes, changes or, with neither running nor rate (0), removes a
+ * limit.  Needs a transaction.
+ */
+extern void FlowLimitedSet(const char *name, int32 running, int32 rate,
+						   const Interval *per);
 
 #endif							/* FLOW_LIMITED_H */

@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "define/check.h"
+#include "define/limited.h"
 #include "define/options.h"
 
 #define MAX_INTERVAL_DAYS	(366.0 * 1000)
@@ -100,6 +101,7 @@ FlowOptionsCheck(FlowCheck *check, int i)
 		check_pairing(check, i, &pairings[p]);
 	check_sqlstates(check, i, FLOW_OPT_RETRY_ON);
 	check_sqlstates(check, i, FLOW_OPT_NO_RETRY_ON);
+	FlowLimitedCheckStep(check, i);
 	if (check->spec->steps[i].kind == FLOW_KIND_DELAY &&
 		!is_given(check, i, FLOW_OPT_DELAY) &&
 		!is_given(check, i, FLOW_OPT_UNTIL))

@@ -41,6 +41,7 @@ static void compile_waiting(FlowStepDef *step, const FlowStepSpec *spec);
 static void compile_sql(FlowStepDef *step, const FlowStepSpec *spec);
 static void compile_expression(FlowSqlText *source, const FlowStepSpec *spec,
 							   FlowOption option);
+static void compile_limits(FlowStepDef *step, const FlowValue *limits);
 static int	choice_of(const FlowStepSpec *spec, FlowOption option);
 static void compile_emits(FlowStepDef *step, const FlowValue *emits);
 static void compile_retry(FlowRetryPolicy *retry, const FlowStepSpec *spec);
@@ -188,6 +189,24 @@ compile_step(FlowStepDef *step, const FlowStepSpec *spec)
 	step->batch = values[FLOW_OPT_BATCH].u.truth &&
 		step->isolation == XACT_READ_COMMITTED;
 	compile_retry(&step->retry, spec);
+	compile_limits(step, &values[FLOW_OPT_LIMITS]);
+}
+
+/* In the order of names, so that steps under the same limits queue together. */
+static void
+compile_limits(FlowStepDef *step, const FlowValue *limits)
+{
+	int			n = limits->isset ? limits->u.texts.n : 0;
+
+	step->limits = palloc(sizeof(char *) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+		step->limits[i] = pstrdup(limits->u.texts.items[i]);
+	qsort(step->limits, n, sizeof(char *), pg_qsort_strcmp);
+	for (int i = 0; i < n; i++)
+		if (i == 0 || strcmp(step->limits[i], step->limits[i - 1]) != 0)
+			step->limits[step->n_limits++] = step->limits[i];
+	if (n > 0)
+		step->definition->has_limits = true;
 }
 
 static void
@@ -217,6 +236,7 @@ compile_sql(FlowStepDef *step, const FlowStepSpec *spec)
 	compile_expression(&step->sql[FLOW_SQL_CONDITION], spec, FLOW_OPT_CONDITION);
 	compile_expression(&step->sql[FLOW_SQL_INPUT], spec, FLOW_OPT_INPUT);
 	compile_expression(&step->sql[FLOW_SQL_AGAIN], spec, FLOW_OPT_AGAIN);
+	compile_expression(&step->sql[FLOW_SQL_LIMIT_KEY], spec, FLOW_OPT_LIMIT_KEY);
 	step->workflow = workflow ? pstrdup(workflow) : NULL;
 	if (step->kind == FLOW_KIND_SUBFLOW)
 		step->definition->has_subflow = true;

@@ -47,6 +47,7 @@ typedef enum FlowSqlRole
 	FLOW_SQL_CONDITION,
 	FLOW_SQL_INPUT,
 	FLOW_SQL_FOR_EACH,
+	FLOW_SQL_LIMIT_KEY,
 	FLOW_SQL_AGAIN				/* sees the step's own output, too */
 } FlowSqlRole;
 
@@ -118,6 +119,9 @@ typedef struct FlowStepDef
 	int64		delay;			/* of a delay, microseconds */
 	char	   *signal;			/* that a wait waits for */
 	char	   *approvers;		/* role that decides an approval; NULL: any */
+	int			n_limits;
+	char	  **limits;			/* that it takes a place under, by name, once
+								 * each */
 	int			priority;
 	int			isolation;		/* XACT_READ_COMMITTED or above */
 	bool		batch;			/* may share a transaction with other steps */
@@ -133,6 +137,7 @@ typedef struct FlowDefinition
 	int64		timeout;		/* of a run, microseconds, 0: none */
 	int64		resume_after;	/* microseconds, 0: never by itself */
 	bool		has_subflow;	/* a step starts runs */
+	bool		has_limits;		/* a step takes a place under limits */
 	bool		has_first;		/* a join may cancel what it depends on */
 	int			n_steps;		/* that have a name */
 	int			n_course;		/* of these, in the graph */
@@ -157,10 +162,7 @@ extern FlowDefinition *FlowPlanCompile(const FlowSpec *spec,
 									   const char *search_path,
 									   MemoryContext parent);
 
-/*
- * The path under which the steps of a definition run, given the stored one:
- * the same with the schema of the flow_ functions at its end.
- */
+/* The path its steps run under: the stored one, then the schema of flow_...(). */
 extern char *FlowPlanSearchPath(const char *stored);
 
 /*

@@ -81,7 +81,7 @@ FlowWorkflowDefine(FlowSpec *spec)
 	scope.role = workflow.owner;
 	scope.search_path = FlowSpecText(spec, FLOW_ARG_SEARCH_PATH);
 	FlowParseCheck(spec, &scope, &problems);
-	FlowLimitedCheckSql(spec, &scope, &problems);
+	FlowLimitedResolve(spec, &scope, &problems);
 
 	document = FlowSpecToDocument(spec);
 	if (existed && is_same(&workflow, scope.search_path, document))
@@ -368,8 +368,8 @@ FlowWorkflowCheck(const char *name, FlowProblems *problems)
 	scope.search_path = FlowSpecText(spec, FLOW_ARG_SEARCH_PATH);
 	FlowParseCheck(spec, FlowAccessIsMember(workflow.owner) ? &scope : NULL,
 				   problems);
-	FlowLimitedCheckSql(spec, FlowAccessIsMember(workflow.owner) ? &scope : NULL,
-						problems);
+	FlowLimitedResolve(spec, FlowAccessIsMember(workflow.owner) ? &scope : NULL,
+					   problems);
 }
 
 void
@@ -384,7 +384,7 @@ FlowWorkflowCheckSpec(FlowSpec *spec, FlowProblems *problems)
 	scope.role = GetUserId();
 	scope.search_path = FlowSpecText(spec, FLOW_ARG_SEARCH_PATH);
 	FlowParseCheck(spec, &scope, problems);
-	FlowLimitedCheckSql(spec, &scope, problems);
+	FlowLimitedResolve(spec, &scope, problems);
 }
 
 bool

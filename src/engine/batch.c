@@ -385,6 +385,8 @@ may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step, bool hides)
 		return false;
 	if (batch->scope == FLOW_GUARD_SUBTRANSACTION)
 		return true;
+	if (step->n_limits > 0)
+		return false;
 	if (FlowAsideIsClosed(batch->lane, run->definition->id, step->no))
 		return false;
 	average = FlowAverageGet(run->definition->id, step->no);

@@ -98,8 +98,8 @@ typedef struct FlowItem
 	bool		overtaken;		/* it was ended while it ran, or waited to */
 	struct FlowWaiting *waiting;	/* of steps that may wait (waiting.h) */
 	bool		admitted;		/* it has its place under its limits */
-	const char *limit_key;		/* it is to wait for that, with this key
-								 * (cat_limit.h); NULL: not */
+	bool		wants_place;	/* of a step: it has none, and needs one */
+	const char *limit_key;		/* its key, if it is to wait for one */
 	bool		again;			/* it has ended well, and runs again */
 	struct FlowAgain *asked;	/* that it runs again (round.h); NULL: not */
 	Datum		value;			/* jsonb: the item it runs for; of a step that
@@ -138,8 +138,7 @@ typedef struct FlowPlan
 
 typedef struct FlowBatch
 {
-	FlowGuardScope scope;		/* a worker's transaction, or part of a
-								 * client's */
+	FlowGuardScope scope;		/* a transaction, or part of a client's */
 	int			lane;			/* a worker's */
 	bool		in_turn;		/* it runs what takes turns (queue.h) */
 	void		(*release) (struct FlowBatch *batch);	/* before more is done */

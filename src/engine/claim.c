@@ -23,6 +23,7 @@
 #include "engine/deadline.h"
 #include "engine/emission.h"
 #include "engine/isolated.h"
+#include "engine/limit.h"
 #include "engine/map.h"
 #include "engine/waiting.h"
 #include "shmem/testpoint.h"
@@ -104,6 +105,7 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	if (row->key.step_no != FLOW_STEP_RUN)
 	{
 		item->step = &run->definition->steps[row->key.step_no - 1];
+		item->wants_place = FlowLimitWants(batch, item);
 		if (FlowItemIsStep(item))
 			run->items[row->key.step_no] = item;
 		if (row->ended)

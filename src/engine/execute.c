@@ -27,6 +27,7 @@
 #include "engine/context.h"
 #include "engine/execute.h"
 #include "engine/kinds/kind.h"
+#include "engine/limit.h"
 #include "engine/map.h"
 #include "engine/round.h"
 #include "engine/session.h"
@@ -218,9 +219,14 @@ run_kind(FlowBatch *batch, FlowItem *item)
 	item->status = FLOW_STEP_COMPLETED;
 	if (FlowWaitingIs(item->step))
 		FlowWaitingBegin(item);
-	if ((item->waiting != NULL && item->waiting->begun) ||
+	if ((item->waiting != NULL && item->waiting->begun) || item->admitted ||
 		FlowRoundIsLater(item) || meets_condition(batch, item))
 	{
+		if (item->wants_place)
+		{
+			FlowLimitQueue(batch, item);
+			return;
+		}
 		if (item->step->items != 0)
 			FlowMapExecute(batch, item);
 		else
@@ -373,6 +379,8 @@ end(FlowBatch *batch, FlowItem *item)
 	FlowSlotEnd();
 	FlowRecorderEndStep();
 
+	if (item->wants_place)
+		return;					/* it has not run yet */
 	usec = item->finished_at - item->started_at;
 	FlowAverageNoteRun(item->step->definition->id, item->step->no, usec, false);
 	if (!item->step->batch)

@@ -66,7 +66,8 @@ bool
 FlowIsolatedIs(const FlowItem *item)
 {
 	return item->step != NULL && item->status == FLOW_STEP_READY &&
-		!item->apart && item->step->isolation != XACT_READ_COMMITTED;
+		!item->apart && !item->wants_place &&
+		item->step->isolation != XACT_READ_COMMITTED;
 }
 
 bool

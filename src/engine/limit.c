@@ -7,6 +7,11 @@
  * that: what needs a place is put among those that wait, in the flush that
  * would have started it; and whoever gives one back says so.
  *
+ * A step that needs one is claimed twice as well: the first time its condition
+ * and its limit_key are looked at, and it is put among those that wait instead
+ * of being run.  So whatever has made it ready, the end of a step, a timer, a
+ * retry by hand, knows nothing of limits, and steps without any cost nothing.
+ *
  * A run that needs one is claimed twice.  The first time, by the row that
  * starts it, a worker finds that it has no place; if runs are counted by key,
  * this is where the key is computed: its SQL is the owner's, and whoever
@@ -31,7 +36,9 @@
 #include "base/identity.h"
 #include "base/install.h"
 #include "catalog/cat_limit.h"
+#include "catalog/cat_place.h"
 #include "define/limited.h"
+#include "engine/claim.h"
 #include "engine/context.h"
 #include "engine/limit.h"
 #include "engine/retry.h"
@@ -243,6 +250,40 @@ FlowLimitPutRun(FlowItem *item)
 }
 
 bool
+FlowLimitWants(const FlowBatch *batch, const FlowItem *item)
+{
+	return item->step->n_limits > 0 && !item->admitted &&
+		batch->scope == FLOW_GUARD_TRANSACTION;
+}
+
+void
+FlowLimitQueue(FlowBatch *batch, FlowItem *item)
+{
+	ParamListInfo params = FlowContextParams(item->step->definition);
+	bool		isnull = true;
+	Datum		value = (Datum) 0;
+
+	if (item->step->sql[FLOW_SQL_LIMIT_KEY].text !=NULL)
+		value = FlowStatementsRun(item->step, FLOW_SQL_LIMIT_KEY, params,
+								  batch->context, &isnull);
+	item->limit_key = key_from(value, isnull);
+	item->status = FLOW_STEP_WAITING;
+}
+
+/* The steps of a paused run are claimed again when it is resumed. */
+void
+FlowLimitPutStep(FlowItem *item)
+{
+	const FlowRunRef *run = item->run;
+
+	if (run->status == FLOW_RUN_PAUSED || run->status == FLOW_RUN_HELD)
+		return;
+	FlowPlacePut(&item->key, (const char *const *) item->step->limits,
+				 item->step->n_limits, item->limit_key);
+	FlowWakeNoteAdmit();
+}
+
+bool
 FlowLimitStopsRetry(const FlowRunRow *run)
 {
 	if (run->started || FlowLimitOfRuns(run->workflow_id).max_runs == 0)
@@ -261,9 +302,14 @@ FlowLimitNoteFreed(const FlowBatch *batch)
 	{
 		const FlowRunRef *run = lfirst(cell);
 
-		if (run->locked && (FlowRunStatusIsFinal(run->status) ||
-							run->status == FLOW_RUN_PAUSED))
+		if (!run->locked)
+			continue;
+		if (FlowRunStatusIsFinal(run->status) || run->status == FLOW_RUN_PAUSED)
 			FlowWakeNoteFreed(run->workflow_id);
+		else if (!FlowRunIsWinding(run) && !run->definition->has_first)
+			continue;
+		if (run->definition->has_limits)
+			FlowWakeNoteFreed(0);	/* steps may have been taken away */
 	}
 	foreach(cell, batch->items)
 	{
@@ -272,6 +318,9 @@ FlowLimitNoteFreed(const FlowBatch *batch)
 		if (item->status == FLOW_STEP_SLEEPING ||
 			item->status == FLOW_STEP_WAITING || item->status == FLOW_STEP_HELD)
 			FlowWakeNoteFreed(item->run->workflow_id);
+		if (item->step != NULL && item->step->n_limits > 0 && item->admitted &&
+			item->status != FLOW_STEP_READY)
+			FlowWakeNoteFreed(0);
 	}
 }
 
@@ -279,4 +328,6 @@ void
 FlowLimitNoteFreedBy(const FlowRunRow *run)
 {
 	FlowWakeNoteFreed(run->workflow_id);
+	if (FlowPlanLookup(run->definition_id)->has_limits)
+		FlowWakeNoteFreed(0);
 }

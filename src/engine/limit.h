@@ -23,8 +23,18 @@ extern void FlowLimitWait(FlowTaskNew *row, const char *key);
  */
 extern void FlowLimitClassify(FlowBatch *batch);
 
-/* In the flush, with the run locked: the run that was noted so waits. */
+/*
+ * True if the step, which has been claimed, needs a place and has none.  In a
+ * client's session none does.
+ */
+extern bool FlowLimitWants(const FlowBatch *batch, const FlowItem *item);
+
+/* Instead of running it: it is noted to wait, with the value of limit_key. */
+extern void FlowLimitQueue(FlowBatch *batch, FlowItem *item);
+
+/* In the flush, with the run locked: what was noted so waits. */
 extern void FlowLimitPutRun(FlowItem *item);
+extern void FlowLimitPutStep(FlowItem *item);
 
 /*
  * A run that has just been retried, and never began before, waits as a new one

@@ -27,6 +27,7 @@
 #include "define/plan.h"
 #include "engine/context.h"
 #include "engine/control.h"
+#include "engine/limit.h"
 #include "engine/override.h"
 #include "engine/run.h"
 #include "engine/subflow.h"
@@ -103,6 +104,7 @@ apply(const FlowOverride *request)
 		count_item(run, step, attempts >= 0);
 	FlowRunSetEarly(run->id);
 	FlowControlLookAgain(run);
+	FlowLimitNoteFreedBy(run);
 	return true;
 }
 

@@ -85,7 +85,7 @@ FlowSettleItem(FlowBatch *batch, FlowItem *item, FlowChanges *changes)
 	}
 	if (FlowWaitingIsParked(item) || item->status == FLOW_STEP_RUNNING)
 	{
-		if (!FlowRunIsWinding(run) || item->step->needs == FLOW_NEEDS_ALWAYS)
+		if (FlowRunLets(run, item->step))
 		{
 			if (item->status == FLOW_STEP_RUNNING)
 				FlowMapPark(item);

@@ -24,6 +24,7 @@
 
 #include "base/identity.h"
 #include "catalog/cat_task.h"
+#include "engine/limit.h"
 #include "engine/round.h"
 #include "engine/waiting.h"
 #include "error.h"
@@ -53,7 +54,8 @@ FlowWaitingIs(const FlowStepDef *step)
 bool
 FlowWaitingIsParked(const FlowItem *item)
 {
-	return (item->waiting != NULL || item->again) && item->failure == NULL &&
+	return (item->waiting != NULL || item->again || item->wants_place) &&
+		item->failure == NULL &&
 		(item->status == FLOW_STEP_SLEEPING || item->status == FLOW_STEP_WAITING);
 }
 
@@ -227,6 +229,11 @@ FlowWaitingPark(FlowItem *item, FlowChanges *changes)
 	if (item->again)
 	{
 		FlowRoundPark(item, changes);
+		return;
+	}
+	if (item->wants_place)
+	{
+		FlowLimitPutStep(item);
 		return;
 	}
 	if (!waiting->begun)

@@ -23,6 +23,7 @@
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
 #include "worker/admit.h"
+#include "worker/places.h"
 #include "worker/scheduler.h"
 
 #define ADMIT_CHUNK		500		/* let in by one transaction */
@@ -36,6 +37,7 @@ typedef struct Look
 	int			n;				/* taken from those that wait */
 	bool		locked;			/* something could not be taken */
 	uint64		awaits;			/* bits of what still waits, or may */
+	TimestampTz next_at;		/* when a rate lets more in */
 } Look;
 
 /* How many runs of a key have a place */
@@ -48,6 +50,7 @@ typedef struct KeyCount
 static TimestampTz admit_next = DT_NOEND;
 
 static bool look(Look *sum);
+static void steps_body(int64 home, void *arg);
 static void runs_body(int64 home, void *arg);
 static void admit_workflow(int64 home, const FlowRunLimit *limit, Look *look);
 static int	admit_key(int64 home, const FlowRunLimit *limit, const char *key,
@@ -87,17 +90,20 @@ FlowAdmitRun(bool asked)
 			return;				/* all is looked at again after an error */
 	} while (sum.n >= ADMIT_CHUNK && ++chunks < ADMIT_CHUNKS);
 	FlowDatabaseSetAwaits(MyDatabaseId, sum.awaits);
+	admit_next = sum.next_at;
 	if (sum.n >= ADMIT_CHUNK)
 		admit_next = 0;
 	else if (sum.locked)
-		admit_next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ADMIT_RETRY);
+		admit_next = Min(admit_next, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ADMIT_RETRY));
 }
 
 static bool
 look(Look *sum)
 {
 	memset(sum, 0, sizeof(Look));
-	return FlowSchedulerTransact("let runs in", runs_body, sum);
+	sum->next_at = DT_NOEND;
+	return FlowSchedulerTransact("let runs in", runs_body, sum) &&
+		FlowSchedulerTransact("let steps in", steps_body, sum);
 }
 
 static void
@@ -205,4 +211,19 @@ count_of(HTAB *counts, const char *key)
 	const KeyCount *entry = hash_search(counts, key, HASH_FIND, NULL);
 
 	return entry == NULL ? 0 : entry->n;
+}
+
+/* Each look has room for some steps, however many runs it has let in. */
+static void
+steps_body(int64 home, void *arg)
+{
+	Look	   *look = arg;
+	FlowPlacesGiven given;
+
+	FlowPlacesGive(home, ADMIT_CHUNK, &given);
+	look->n += given.n;
+	look->locked |= given.locked;
+	look->next_at = given.next_at;
+	if (given.waits)
+		look->awaits |= FLOW_AWAITS_PLACE(0);
 }

@@ -1,5 +1,5 @@
 -- How many run at once: what may be said, and what waits.  Who is let in is the
--- scheduler's to decide, which is not here; see test/t/050_max_runs.pl.
+-- scheduler's to decide, which is not here; see test/t/050_max_runs.pl and 051.
 
 -- max_runs: what is wrong with it
 SELECT flow_define('lim', '{}', max_runs => 0);
@@ -27,7 +27,7 @@ SELECT flow_start('lim', '{"n": 2}', key => 'second') AS r2 \gset
 SELECT flow_start('lim', '{"n": 3}', start_at => now() + interval '1 day') AS r3 \gset
 SELECT flow_start('lim', '{"n": 2}', key => 'second') = :r2 AS same_run;
 SELECT input->'n' AS n, status, started_at, waiting_for LIKE 'start at%' AS later, waiting_for = 'a place under max_runs' AS waits
-FROM flow.run WHERE workflow = 'lim' ORDER BY id;
+FROM flow.run WHERE id IN (:r2, :r3) ORDER BY id;
 SELECT pending, ready, sleeping, waiting FROM flow.queue WHERE workflow = 'lim';
 SELECT name, status FROM flow.step WHERE run_id = :r1;
 
@@ -57,3 +57,66 @@ SELECT flow_drain(:r3, skip_time => true);
 SELECT status FROM flow.run WHERE id = :r3;
 
 SELECT flow_drop('lim');
+
+-- Named limits: what is wrong with them
+SELECT flow_limit(NULL, 1);
+SELECT flow_limit('', 1);
+SELECT flow_limit(repeat('x', 64), 1);
+SELECT flow_limit('api', running => 0);
+SELECT flow_limit('api', rate => -1);
+SELECT flow_limit('api', rate => 1, per => '0');
+SELECT flow_limit('api', rate => 1, per => '-1 s');
+SELECT flow_limit('api', rate => 1, per => '2 years');
+SELECT flow_limit('api', rate => 1, per => NULL);
+SELECT flow_limit('nobody');
+\echo :SQLSTATE
+SELECT flow_define('lim', ARRAY[flow_step('a', 'SELECT 1', limits => '{}')]);
+SELECT flow_define('lim', ARRAY[flow_step('a', 'SELECT 1', limits => '{api,""}')]);
+SELECT flow_define('lim', ARRAY[flow_step('a', 'SELECT 1', limits => '{a,b,c,d,e,f,g,h,i}')]);
+SELECT flow_define('lim', ARRAY[flow_step('a', 'SELECT 1', limit_key => '1')]);
+SELECT flow_define('lim', ARRAY[flow_step('a', 'SELECT 1', limits => '{api}', limit_key => 'SELECT 1')]);
+SELECT flow_define('lim', ARRAY[flow_step('a', 'SELECT 1', limits => '{api}', limit_key => '1, 2')]);
+SELECT flow_define('lim', ARRAY[flow_wait('a', limits => '{api}')]);
+SELECT flow_define('lim', ARRAY[flow_subflow('a', 'b', limits => '{api}')]);
+
+-- One that does not exist is a warning, and stops nobody
+SELECT flow_define('lim', ARRAY[flow_step('a', 'SELECT 1 AS one', limits => '{api}')]);
+SELECT severity, code, step, message, hint FROM flow_check('lim');
+
+-- A limit is made, changed and removed
+SELECT flow_limit('api', running => 2, rate => 100);
+SELECT flow_limit('api', running => 3);
+SELECT * FROM flow.limit_state WHERE name = 'api';
+SELECT severity FROM flow_check('lim');
+SELECT flow_limit('api');
+SELECT * FROM flow.limit_state WHERE name = 'api';
+CREATE ROLE regress_limit_user;
+SET ROLE regress_limit_user;
+SELECT flow_limit('api', 1);
+SELECT * FROM flow.limit_state;
+RESET ROLE;
+GRANT USAGE ON SCHEMA flow TO regress_limit_user;
+SET ROLE regress_limit_user;
+SELECT flow_limit('api', 1);
+RESET ROLE;
+GRANT CREATE ON SCHEMA flow TO regress_limit_user;
+SET ROLE regress_limit_user;
+SELECT flow_limit('api', 1);
+SELECT name, max_running FROM flow.limit_state;
+RESET ROLE;
+REVOKE ALL ON SCHEMA flow FROM regress_limit_user;
+DROP ROLE regress_limit_user;
+
+-- Limits of steps go through flow_definition and flow_source
+SELECT flow_define('lim', ARRAY[
+	flow_step('a', $$ SELECT input->'n' AS n $$, limits => '{api,other,api}', limit_key => $$ input->>'k' $$, undo => 'SELECT 1'),
+	flow_step('b', 'SELECT a', after => '{a}', limits => '{api}', limit_key => $$ a->>'n' $$)]);
+SELECT flow_define(flow_definition('lim')) = (SELECT max(version) FROM flow.workflow WHERE name = 'lim') AS same_version;
+SELECT flow_source('lim') LIKE '%limits => ''{api,other,api}'', limit_key => $$ input->>''k'' $$%' AS in_source;
+
+-- A client that runs steps itself asks nobody, and takes no place
+SELECT flow_start('lim', '{"n": 1}') AS r1 \gset
+SELECT flow_drain(:r1);
+SELECT status, output FROM flow.run WHERE id = :r1;
+SELECT flow_execute('lim', '{"n": 2}');
+SELECT flow_limit('api'), flow_drop('lim');
