@@ -163,6 +163,18 @@ static Datum text_array(const char *const *items, int n);
 static FlowPlaceGroup *read_group(HeapTuple row);
 static int	read_admitted(FlowAdmitted *admitted, int n);
 
+const char *
+FlowPlaceOfRun(int32 max_parallel, int64 run_id)
+{
+	return psprintf("\001%d " INT64_FORMAT, max_parallel, run_id);
+}
+
+int32
+FlowPlaceOfRunIs(const char *name)
+{
+	return name[0] == '\001' ? pg_strtoint32(pnstrdup(name + 1, strcspn(name + 1, " "))) : 0;
+}
+
 bool
 FlowPlaceFindLimit(const char *name)
 {

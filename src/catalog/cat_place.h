@@ -40,6 +40,14 @@ typedef struct FlowPlaceWaiter
 	bool		paused;			/* its run is */
 } FlowPlaceWaiter;
 
+/*
+ * What stands among the limits of a step for the places of its run, which has so
+ * many: no name that flow_limit would take.  FlowPlaceOfRunIs tells how many, 0
+ * for the name of a limit.
+ */
+extern const char *FlowPlaceOfRun(int32 max_parallel, int64 run_id);
+extern int32 FlowPlaceOfRunIs(const char *name);
+
 extern bool FlowPlaceFindLimit(const char *name);
 
 /* Makes or changes a limit; running or rate 0: any number.  Returns true. */

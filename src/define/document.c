@@ -51,7 +51,7 @@ const FlowField FlowArgumentFields[FLOW_ARGUMENT_COUNT] = {
 	[FLOW_ARG_TIMEOUT] = {"timeout", FLOW_FIELD_INTERVAL},
 	[FLOW_ARG_MAX_RUNS] = {"max_runs", FLOW_FIELD_INT},
 	[FLOW_ARG_MAX_RUNS_BY] = {"max_runs_by", FLOW_FIELD_TEXT},
-	[FLOW_ARG_MAX_PARALLEL] = {"max_parallel", FLOW_FIELD_INT, NULL, NULL, 0, LATER},
+	[FLOW_ARG_MAX_PARALLEL] = {"max_parallel", FLOW_FIELD_INT},
 	[FLOW_ARG_NOTIFY] = {"notify", FLOW_FIELD_TEXT, "run", notify_choices},
 	[FLOW_ARG_KEEP] = {"keep", FLOW_FIELD_INTERVAL},
 	[FLOW_ARG_KEEP_DATA] = {"keep_data", FLOW_FIELD_INTERVAL},
@@ -425,6 +425,7 @@ FlowSpecToDocument(const FlowSpec *spec)
 	pushJsonbValue(&state, WJB_END_ARRAY, NULL);
 	push_argument(&state, spec, FLOW_ARG_TIMEOUT);
 	push_argument(&state, spec, FLOW_ARG_RESUME_AFTER);
+	push_argument(&state, spec, FLOW_ARG_MAX_PARALLEL);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 

@@ -34,7 +34,14 @@ void
 FlowLimitedCheck(FlowCheck *check)
 {
 	const FlowValue *max_runs = &check->spec->values[FLOW_ARG_MAX_RUNS];
+	const FlowValue *max_parallel = &check->spec->values[FLOW_ARG_MAX_PARALLEL];
 
+	if (max_parallel->isset && max_parallel->u.integer <= 0)
+		FlowCheckReport(FlowCheckAt(check, -1, "max_parallel"),
+						ERRCODE_INVALID_PARAMETER_VALUE,
+						"value for \"max_parallel\" of the workflow is out of range",
+						"Expected a number above zero.",
+						"Leave it out for any number of steps.");
 	if (max_runs->isset && max_runs->u.integer <= 0)
 		FlowCheckReport(FlowCheckAt(check, -1, "max_runs"),
 						ERRCODE_INVALID_PARAMETER_VALUE,
@@ -85,7 +92,21 @@ fault_of_name(const char *name)
 {
 	if (name[0] == '\0' || strlen(name) > FLOW_MAX_STEP_NAME)
 		return psprintf("A name has from 1 to %d bytes.", FLOW_MAX_STEP_NAME);
+	for (const char *c = name; *c != '\0'; c++)
+		if ((unsigned char) *c < ' ' || *c == 0x7f)
+			return "It must not hold control characters.";
 	return NULL;
+}
+
+bool
+FlowLimitedIs(const FlowStepDef *step)
+{
+	uint32		kinds = FlowOptionFields[FLOW_OPT_LIMITS].applies;
+
+	if (step->n_limits > 0)
+		return true;
+	return step->definition->max_parallel > 0 && step->items == 0 &&
+		step->part != FLOW_PART_HOOK && (kinds & FLOW_KIND_BIT(step->kind)) != 0;
 }
 
 FlowSpec *
@@ -209,7 +230,7 @@ require_valid(const char *name, int32 running, int32 rate, const Interval *per)
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("invalid name of a limit: \"%s\"", name),
 				 errdetail("%s", fault),
-				 errhint("Use a shorter one.")));
+				 errhint("Use another name.")));
 	if (running < 0)
 		raise_out_of_range("running", "a number above zero");
 	if (rate < 0)

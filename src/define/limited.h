@@ -8,8 +8,9 @@
 
 #include "define/check.h"
 #include "define/parse.h"
+#include "define/plan.h"
 
-/* Whether "max_runs" and "max_runs_by" of a workflow mean something. */
+/* Whether "max_runs", "max_runs_by" and "max_parallel" of a workflow mean something. */
 extern void FlowLimitedCheck(FlowCheck *check);
 
 /* The same of the "limits" of a step. */
@@ -21,6 +22,13 @@ extern void FlowLimitedCheckStep(FlowCheck *check, int i);
  */
 extern void FlowLimitedResolve(const FlowSpec *spec, const FlowParseScope *scope,
 							   FlowProblems *problems);
+
+/*
+ * True if a step needs a place before it runs: under named limits, or one of the
+ * max_parallel of its run, which those that only wait do not count for, nor
+ * those that compute items, nor hooks.
+ */
+extern bool FlowLimitedIs(const FlowStepDef *step);
 
 /*
  * That SQL as the one step of a specification, so that it can be parsed,

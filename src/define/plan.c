@@ -141,6 +141,9 @@ FlowPlanCompile(const FlowSpec *spec, const char *search_path,
 	definition->search_path = pstrdup(search_path);
 	definition->timeout = interval_usec(&spec->values[FLOW_ARG_TIMEOUT]);
 	definition->resume_after = interval_usec(&spec->values[FLOW_ARG_RESUME_AFTER]);
+	if (spec->values[FLOW_ARG_MAX_PARALLEL].isset)
+		definition->max_parallel = spec->values[FLOW_ARG_MAX_PARALLEL].u.integer;
+	definition->has_limits = definition->max_parallel > 0;
 	definition->n_steps = spec->n_steps;
 	definition->n_all = FlowBesideCount(spec);
 	definition->steps = palloc0(sizeof(FlowStepDef) * Max(definition->n_all, 1));

@@ -136,6 +136,7 @@ typedef struct FlowDefinition
 	char	   *search_path;	/* under which its steps run */
 	int64		timeout;		/* of a run, microseconds, 0: none */
 	int64		resume_after;	/* microseconds, 0: never by itself */
+	int			max_parallel;	/* steps of a run at once; 0: any number */
 	bool		has_subflow;	/* a step starts runs */
 	bool		has_limits;		/* a step takes a place under limits */
 	bool		has_first;		/* a join may cancel what it depends on */

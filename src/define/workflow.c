@@ -309,6 +309,7 @@ compose_document(const FlowWorkflow *workflow,
 	push_member(&state, "search_path", stored->search_path);
 	push_stored(&state, stored, "timeout");
 	push_stored(&state, stored, "resume_after");
+	push_stored(&state, stored, "max_parallel");
 	push_stored(&state, stored, "steps");
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }

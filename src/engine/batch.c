@@ -21,6 +21,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "define/limited.h"
 #include "engine/batch.h"
 #include "engine/claim.h"
 #include "engine/context.h"
@@ -385,7 +386,7 @@ may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step, bool hides)
 		return false;
 	if (batch->scope == FLOW_GUARD_SUBTRANSACTION)
 		return true;
-	if (step->n_limits > 0)
+	if (step->definition->has_limits && FlowLimitedIs(step))
 		return false;
 	if (FlowAsideIsClosed(batch->lane, run->definition->id, step->no))
 		return false;

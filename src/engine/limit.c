@@ -252,8 +252,8 @@ FlowLimitPutRun(FlowItem *item)
 bool
 FlowLimitWants(const FlowBatch *batch, const FlowItem *item)
 {
-	return item->step->n_limits > 0 && !item->admitted &&
-		batch->scope == FLOW_GUARD_TRANSACTION;
+	return !item->admitted && batch->scope == FLOW_GUARD_TRANSACTION &&
+		FlowLimitedIs(item->step);
 }
 
 void
@@ -275,11 +275,17 @@ void
 FlowLimitPutStep(FlowItem *item)
 {
 	const FlowRunRef *run = item->run;
+	const FlowStepDef *step = item->step;
+	const char **limits = palloc(sizeof(char *) * (step->n_limits + 1));
+	int			n = 0;
 
 	if (run->status == FLOW_RUN_PAUSED || run->status == FLOW_RUN_HELD)
 		return;
-	FlowPlacePut(&item->key, (const char *const *) item->step->limits,
-				 item->step->n_limits, item->limit_key);
+	if (run->definition->max_parallel > 0 && step->part != FLOW_PART_HOOK)
+		limits[n++] = FlowPlaceOfRun(run->definition->max_parallel, run->id);
+	for (int i = 0; i < step->n_limits; i++)
+		limits[n++] = step->limits[i];
+	FlowPlacePut(&item->key, limits, n, item->limit_key);
 	FlowWakeNoteAdmit();
 }
 
@@ -306,7 +312,8 @@ FlowLimitNoteFreed(const FlowBatch *batch)
 			continue;
 		if (FlowRunStatusIsFinal(run->status) || run->status == FLOW_RUN_PAUSED)
 			FlowWakeNoteFreed(run->workflow_id);
-		else if (!FlowRunIsWinding(run) && !run->definition->has_first)
+		else if (!FlowRunIsWinding(run) && !run->definition->has_first &&
+				 !run->definition->has_items)
 			continue;
 		if (run->definition->has_limits)
 			FlowWakeNoteFreed(0);	/* steps may have been taken away */
@@ -318,7 +325,7 @@ FlowLimitNoteFreed(const FlowBatch *batch)
 		if (item->status == FLOW_STEP_SLEEPING ||
 			item->status == FLOW_STEP_WAITING || item->status == FLOW_STEP_HELD)
 			FlowWakeNoteFreed(item->run->workflow_id);
-		if (item->step != NULL && item->step->n_limits > 0 && item->admitted &&
+		if (item->step != NULL && item->admitted &&
 			item->status != FLOW_STEP_READY)
 			FlowWakeNoteFreed(0);
 	}

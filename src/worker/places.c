@@ -9,7 +9,8 @@
  * that it would have got, so that those who need fewer cannot overtake it for
  * ever; one that is stopped by a rate does not, since that may be for hours.
  *
- * A limit that does not exist holds nobody.
+ * The max_parallel of a run is a limit as well, of its own steps alone.  A limit
+ * that does not exist holds nobody.
  */
 #include "postgres.h"
 
@@ -54,6 +55,7 @@ typedef struct Giving
 	int			most;
 	FlowPlacesGiven *given;
 	List	   *limits;			/* of FlowLimitRow */
+	FlowLimitRow of_run;		/* the last one that is the places of a run */
 	HTAB	   *rooms;
 	int			n;				/* candidates */
 	int			max;
@@ -64,7 +66,7 @@ typedef struct Giving
 
 static void begin(Giving *giving);
 static void add_taken(Giving *giving, const FlowPlaceGroup *group);
-static const FlowLimitRow *limit_of(const Giving *giving, const char *name);
+static const FlowLimitRow *limit_of(Giving *giving, const char *name);
 static Room *room_of(Giving *giving, const FlowLimitRow *limit, const char *key);
 static void read_lines(Giving *giving);
 static void read_line(Giving *giving, FlowPlaceGroup *group);
@@ -128,9 +130,14 @@ add_taken(Giving *giving, const FlowPlaceGroup *group)
 
 /* NULL for one that does not exist. */
 static const FlowLimitRow *
-limit_of(const Giving *giving, const char *name)
+limit_of(Giving *giving, const char *name)
 {
 	ListCell   *cell;
+
+	giving->of_run.running = FlowPlaceOfRunIs(name);
+	giving->of_run.name = unconstify(char *, name);
+	if (giving->of_run.running > 0)
+		return &giving->of_run;
 
 	foreach(cell, giving->limits)
 		if (strcmp(((FlowLimitRow *) lfirst(cell))->name, name) == 0)
@@ -147,7 +154,8 @@ room_of(Giving *giving, const FlowLimitRow *limit, const char *key)
 
 	memset(&which, 0, sizeof(which));
 	strlcpy(which.name, limit->name, sizeof(which.name));
-	strlcpy(which.key, key, sizeof(which.key));
+	strlcpy(which.key, limit == &giving->of_run ? FLOW_LIMIT_NO_KEY : key,
+			sizeof(which.key));
 	room = hash_search(giving->rooms, &which, HASH_ENTER, &found);
 	if (!found)
 	{

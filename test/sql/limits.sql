@@ -58,10 +58,21 @@ SELECT status FROM flow.run WHERE id = :r3;
 
 SELECT flow_drop('lim');
 
+-- max_parallel is part of the version
+SELECT flow_define('lim', '{}', max_parallel => 0);
+SELECT flow_define('lim', ARRAY[flow_step('a', 'SELECT 1 AS one')], max_parallel => 2);
+SELECT flow_define('lim', ARRAY[flow_step('a', 'SELECT 1 AS one')], max_parallel => 3) AS next_version;
+SELECT flow_define(flow_definition('lim', 2)) AS same_version;
+SELECT flow_definition('lim')->'max_parallel' AS max_parallel;
+SELECT flow_source('lim') LIKE '%max_parallel => 3%' AS in_source;
+SELECT flow_execute('lim');
+SELECT flow_drop('lim');
+
 -- Named limits: what is wrong with them
 SELECT flow_limit(NULL, 1);
 SELECT flow_limit('', 1);
 SELECT flow_limit(repeat('x', 64), 1);
+SELECT flow_limit(E'a\nb', 1);
 SELECT flow_limit('api', running => 0);
 SELECT flow_limit('api', rate => -1);
 SELECT flow_limit('api', rate => 1, per => '0');
