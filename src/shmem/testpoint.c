@@ -33,6 +33,7 @@
 
 /* All points; a test can arm no other.  test/races/points.pl compares. */
 static const char *const points[] = {
+	"admit-done",				/* runs have places, which is not committed */
 	"cancel-note",				/* committed, not yet known to workers */
 	"cancel-signal",			/* its victim is marked, not yet interrupted */
 	"claim-begin",				/* before the statement that locks the steps */
@@ -52,6 +53,7 @@ static const char *const points[] = {
 	"letgo-wait",				/* our processes are told to leave a database */
 	"map-end",					/* a step is to end with the last of its items */
 	"map-park",					/* items are to be stored */
+	"places-done",				/* the same of steps */
 	"push-begin",				/* committed, nobody is told yet */
 	"push-end",					/* everybody is */
 	"record-begin",				/* before a failed attempt is recorded */

@@ -114,7 +114,6 @@ runs_body(int64 home, void *arg)
 	int32		after = 0;
 	int			n;
 
-	FLOW_TEST_POINT("admit-look");
 	do
 	{
 		n = FlowLimitReadWorkflows(home, after, limits, ADMIT_READ);
@@ -226,4 +225,5 @@ steps_body(int64 home, void *arg)
 	look->next_at = given.next_at;
 	if (given.waits)
 		look->awaits |= FLOW_AWAITS_PLACE(0);
+	FLOW_TEST_POINT("places-done");
 }
