@@ -25,6 +25,7 @@ char	   *FlowDatabases = NULL;
 bool		FlowEnabled = true;
 int			FlowMaxDepth = 16;
 int			FlowMaxResultSize = 1024;
+int			FlowSignalKeep = 604800;
 int			FlowStepTimeout = 0;
 int			FlowWorkerIdleTimeout = 60;
 int			FlowWorkers = 4;
@@ -79,6 +80,12 @@ FlowGucInit(void)
 							NULL,
 							&FlowMaxResultSize, 1024, 1, 1024 * 1024,
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, assign_int, NULL);
+
+	DefineCustomIntVariable("flow.signal_keep",
+							"Sets how long a signal is kept that no step takes.",
+							NULL,
+							&FlowSignalKeep, 604800, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, assign_int, NULL);
 
 	DefineCustomIntVariable("flow.step_timeout",
 							"Sets the longest time that an attempt of a step may take.",

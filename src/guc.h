@@ -16,6 +16,7 @@ extern char *FlowDatabases;		/* list of names; empty: every database */
 extern bool FlowEnabled;		/* off: nothing is executed */
 extern int	FlowMaxDepth;		/* of runs that are steps of each other */
 extern int	FlowMaxResultSize;	/* kB, of one step's output */
+extern int	FlowSignalKeep;		/* s that untaken signals are kept */
 extern int	FlowStepTimeout;	/* ms for each attempt; 0: none */
 extern int	FlowWorkerIdleTimeout;	/* s until an idle worker ends */
 extern int	FlowWorkers;		/* most workers at once in the cluster */

@@ -152,6 +152,40 @@ static FlowStatement erases[] = {
 
 static FlowStatement delete_data = DELETE_FROM("data", "run_id = ANY ($1)");
 
+/*
+ * Untaken signals of this home.  Each condition is a subquery, so that there is
+ * one way to read them in the order in which they were sent.
+ */
+#define RUN_OF_SIGNAL \
+	"COALESCE(s.run_id, (SELECT k.run_id FROM flow_internal.run_key k" \
+	"  WHERE k.workflow_id = s.workflow_id AND k.key = s.key))"
+#define MAY_EXPIRE \
+	"s.taken_at IS NULL AND (SELECT w.home FROM flow_internal.workflow w" \
+	"  WHERE w.id = s.workflow_id) = $1" \
+	" AND COALESCE((SELECT r.status FROM flow_internal.run r" \
+	"  WHERE r.id = " RUN_OF_SIGNAL "), '') NOT IN ('paused', 'held')"
+#define HAS_WORK \
+	"(SELECT pg_catalog.count(*) FROM flow_internal.task t" \
+	"  WHERE t.run_id = " RUN_OF_SIGNAL " AND t.status = 'ready') > 0"
+
+static FlowStatement delete_signals = {
+	.sql = "DELETE FROM flow_internal.signal WHERE id IN ("
+	"SELECT s.id FROM flow_internal.signal s WHERE " MAY_EXPIRE
+	" AND NOT " HAS_WORK " AND s.sent_at <= $2"
+	" ORDER BY s.sent_at LIMIT $3 FOR UPDATE SKIP LOCKED)",
+	.expect = SPI_OK_DELETE,
+	.nargs = 3,
+	.argtypes = {INT8OID, TIMESTAMPTZOID, INT4OID}
+};
+
+static FlowStatement oldest_signal = {
+	.sql = "SELECT s.sent_at, " HAS_WORK " FROM flow_internal.signal s"
+	" WHERE " MAY_EXPIRE " ORDER BY s.sent_at LIMIT 1",
+	.expect = SPI_OK_SELECT,
+	.nargs = 1,
+	.argtypes = {INT8OID}
+};
+
 static List *list_workflows(FlowStatement *statement, Datum *values,
 							const bool *nulls);
 static TimestampTz time_or(HeapTuple row, int column, TimestampTz otherwise);
@@ -286,4 +320,30 @@ erase(Datum run_ids, bool with_key)
 	for (int i = 0; i < lengthof(erases); i++)
 		FlowStatementExecute(&erases[i], values, NULL);
 	FlowStatementExecute(&delete_data, values, NULL);
+}
+
+int
+FlowPruneSignals(int64 home, TimestampTz before, int max)
+{
+	Datum		values[] = {
+		Int64GetDatum(home), TimestampTzGetDatum(before), Int32GetDatum(max)
+	};
+
+	return (int) FlowStatementExecute(&delete_signals, values, NULL);
+}
+
+TimestampTz
+FlowPruneOldestSignal(int64 home, bool *spared)
+{
+	Datum		values[] = {Int64GetDatum(home)};
+	TimestampTz sent_at = DT_NOEND;
+
+	*spared = false;
+	if (FlowStatementExecute(&oldest_signal, values, NULL) > 0)
+	{
+		sent_at = (TimestampTz) FlowRowInt64(SPI_tuptable->vals[0], 1);
+		*spared = FlowRowBool(SPI_tuptable->vals[0], 2);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return sent_at;
 }

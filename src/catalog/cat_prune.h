@@ -69,4 +69,17 @@ extern int	FlowPruneErase(const int64 *run_ids, int n, TimestampTz before);
  */
 extern void FlowPruneEraseRun(int64 run_id, bool with_key);
 
+/*
+ * Deletes up to max signals sent before that time that no step has taken, and
+ * returns how many.  Those of a run that is paused or held stay, and of one that
+ * a worker has something to do for, since that may be to take them.
+ */
+extern int	FlowPruneSignals(int64 home, TimestampTz before, int max);
+
+/*
+ * When the oldest of the signals that may go was sent; DT_NOEND: there is
+ * none.  *spared: some stay for the work of their runs.
+ */
+extern TimestampTz FlowPruneOldestSignal(int64 home, bool *spared);
+
 #endif							/* FLOW_CAT_PRUNE_H */

@@ -22,6 +22,7 @@
 #include "engine/waiting.h"
 #include "error.h"
 #include "guc.h"
+#include "shmem/wake.h"
 
 static void check_signal(const FlowSignalNew *signal);
 static void check_text(const char *what, const char *text);
@@ -47,6 +48,7 @@ FlowSignalSend(FlowSignalNew *signal)
 	if (id != 0 && !FlowRunStatusIsFinal(run.status))
 		FlowWaitingAskToLook(&run, id);
 	FlowIdentityRestore(&identity);
+	FlowWakeNoteSignal();
 	if (id != 0 && FlowRunStatusIsFinal(run.status))
 		raise_over(&run);
 	return id != 0;
@@ -139,6 +141,7 @@ FlowSignalSendToKey(const char *name, FlowSignalNew *signal)
 	if (id != 0 && holder != 0 && FlowRunLoad(holder, &run))
 		FlowWaitingAskToLook(&run, id);
 	FlowIdentityRestore(&identity);
+	FlowWakeNoteSignal();
 	return id != 0;
 }
 

@@ -31,6 +31,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "guc.h"
 #include "shmem/database.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
@@ -169,6 +170,7 @@ find_or_make(Oid database)
 	slot->info.database = database;
 	slot->info.state = FLOW_DATABASE_UNKNOWN;
 	slot->info.next_due = DT_NOEND;
+	slot->info.signals_due = DT_NOEND;
 	slot->info.prepared = -1;
 	return slot;
 }
@@ -451,6 +453,35 @@ FlowDatabaseSetAwaits(Oid database, uint64 awaits)
 	slot = find(database);
 	if (slot != NULL)
 		slot->info.awaits = awaits;
+	LWLockRelease(FlowShmemLock());
+}
+
+bool
+FlowDatabaseMissesSignals(Oid database)
+{
+	TimestampTz expires = GetCurrentTimestamp() + FlowSignalKeep * USECS_PER_SEC;
+
+	for (int i = 0; FlowShmemIsAvailable() && i < FLOW_MAX_DATABASES; i++)
+	{
+		volatile FlowDatabaseInfo *info = &shared->slots[i].info;
+
+		if (info->database == database)
+			return expires < info->signals_due;
+	}
+	return true;
+}
+
+void
+FlowDatabaseSetSignalsDue(Oid database, TimestampTz due)
+{
+	DatabaseSlot *slot;
+
+	if (!FlowShmemIsAvailable())
+		return;
+	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
+	slot = find(database);
+	if (slot != NULL)
+		slot->info.signals_due = due;
 	LWLockRelease(FlowShmemLock());
 }
 

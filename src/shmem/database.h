@@ -26,6 +26,7 @@
 									 * while only */
 #define FLOW_ASK_ADMIT		0x80	/* something waits for a place under a
 									 * limit, or there may be one again */
+#define FLOW_ASK_SIGNALS	0x100	/* signals were sent, which expire */
 
 /*
  * Runs of which workflows wait for a place under a limit, as a set of bits: one
@@ -65,6 +66,8 @@ typedef struct FlowDatabaseInfo
 	bool		keeps;			/* some workflow keeps its runs, or their
 								 * payloads, for a while only */
 	uint64		awaits;			/* bits: whose places are waited for */
+	TimestampTz signals_due;	/* when the oldest untaken signal expires, as
+								 * far as the scheduler knows; DT_NOEND: none */
 	bool		has_additions;	/* others put something on our tables; said */
 	int			prepared;		/* transactions prepared with something to
 								 * announce; after a start, as many as there
@@ -149,6 +152,13 @@ extern void FlowDatabaseSetKeeps(Oid database, bool keeps);
  */
 extern uint64 FlowDatabaseAwaits(Oid database);
 extern void FlowDatabaseSetAwaits(Oid database, uint64 awaits);
+
+/*
+ * Whether the scheduler has to hear of signals sent now: it does not expect any
+ * to expire as soon.  Reads without the lock.
+ */
+extern bool FlowDatabaseMissesSignals(Oid database);
+extern void FlowDatabaseSetSignalsDue(Oid database, TimestampTz due);
 
 /* The launcher's side.  No state is set while a scheduler is attached. */
 extern void FlowDatabaseLauncherAttach(void);

@@ -77,6 +77,7 @@ typedef struct Level
 	int			nest;
 	bool		has_ready;
 	bool		events;
+	bool		signals;
 	bool		sweep;
 	bool		admit;
 	uint64		freed;			/* bits of database.h */
@@ -202,6 +203,13 @@ FlowWakeNoteEvents(void)
 {
 	if (is_wanted())
 		current_level()->events = true;
+}
+
+void
+FlowWakeNoteSignal(void)
+{
+	if (is_wanted())
+		current_level()->signals = true;
 }
 
 void
@@ -382,6 +390,7 @@ merge(Level *inner)
 	}
 	outer->has_ready |= inner->has_ready;
 	outer->events |= inner->events;
+	outer->signals |= inner->signals;
 	outer->sweep |= inner->sweep;
 	outer->admit |= inner->admit;
 	outer->freed |= inner->freed;
@@ -555,6 +564,8 @@ send_all(const Level *level)
 	if (level->admit || (level->freed != 0 &&
 						 (level->freed & FlowDatabaseAwaits(MyDatabaseId)) != 0))
 		ask |= FLOW_ASK_ADMIT;
+	if (level->signals && FlowDatabaseMissesSignals(MyDatabaseId))
+		ask |= FLOW_ASK_SIGNALS;
 	if (ask != 0)
 		FlowDatabaseAsk(MyDatabaseId, ask);
 	if (level->installed)

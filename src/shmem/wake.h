@@ -21,6 +21,7 @@ extern void FlowWakeNoteDue(const FlowStepKey *key, TimestampTz due_at);
 extern void FlowWakeNoteEnded(int64 run_id);	/* flow_await may look */
 extern void FlowWakeNoteCancel(int64 run_id, int32 epoch);
 extern void FlowWakeNoteEvents(void);
+extern void FlowWakeNoteSignal(void);	/* one that expires */
 extern void FlowWakeNoteSweep(void);	/* too much to say: look at everything */
 
 /*

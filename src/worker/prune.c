@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * prune.c
- *	  Runs that have been kept long enough go.
+ *	  Runs, and untaken signals, that have been kept long enough go.
  *
  * Workflows may say how long finished runs, or their payloads, are kept.  A
  * round goes through the runs of each such workflow in order of their ids, a
@@ -12,6 +12,10 @@
  * it adds, so that many go together, is a tenth of how long they are kept, and
  * an hour at most.  An old run that has not ended is not in that time, since
  * the commit that ends a run asks for a round (FLOW_ASK_PRUNE).
+ *
+ * A round begins with signals that no step has taken.  Who sends one asks for a
+ * round only if it expires before all that the last one has found: every other
+ * signal will be found by the round for that one.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -22,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "engine/retention.h"
+#include "guc.h"
 #include "shmem/database.h"
 #include "worker/prune.h"
 #include "worker/scheduler.h"
@@ -29,6 +34,8 @@
 #define PRUNE_MAX_SLACK		(USECS_PER_HOUR)
 #define PRUNE_MIN_PAUSE		100 /* ms between two rounds */
 #define PRUNE_HELD_DELAY	10000	/* ms until what was locked is tried again */
+#define PRUNE_SPARED_DELAY	3600000 /* ms, the same for a run at work */
+#define PRUNE_SIGNALS		1000	/* that go in one transaction */
 #define PRUNE_FAILED_DELAY	60000	/* ms after an error */
 
 /* One workflow's part of a round */
@@ -40,6 +47,7 @@ typedef struct Part
 
 typedef struct Round
 {
+	bool		with_signals;	/* they come first */
 	List	   *parts;			/* of Part, those that are not done yet */
 	int64		shortest;		/* microseconds that something is kept; 0:
 								 * none */
@@ -51,7 +59,9 @@ static Round *current = NULL;	/* NULL: none is under way */
 static TimestampTz prune_next = 0;	/* 0: at once */
 static TimestampTz failed_until = 0;	/* nothing before */
 static int64 prune_shortest = 0;	/* as of the last round */
+static TimestampTz signals_due = DT_NOEND;	/* when the oldest expires */
 
+static void come_back(TimestampTz due);
 static int64 lengthen(int64 kept);
 static bool begin_round(void);
 static void begin_body(int64 home, void *arg);
@@ -59,6 +69,9 @@ static void add_part(Round *round, const FlowPruneWorkflow *workflow,
 					 TimestampTz before, bool erases);
 static void run_chunk(Round *round);
 static void chunk_body(int64 home, void *arg);
+static void note_signals(TimestampTz due);
+static void run_signals(Round *round);
+static void signals_body(int64 home, void *arg);
 static void end_part(Round *round, const Part *part);
 static void end_round(void);
 static void forget_round(void);
@@ -72,28 +85,38 @@ FlowPruneReset(void)
 }
 
 void
-FlowPruneRun(bool look, bool ended)
+FlowPruneRun(bool look, bool ended, bool sent)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
 	if (look)
 		FlowPruneReset();
 	if (ended && prune_shortest > 0)
+		come_back(now + lengthen(prune_shortest));
+	if (sent)
 	{
-		TimestampTz due = now + lengthen(prune_shortest);
-
-		prune_next = Min(prune_next, due);
-		if (current != NULL)
-			current->next = Min(current->next, due);
+		note_signals(now + FlowSignalKeep * USECS_PER_SEC);
+		come_back(now + lengthen(FlowSignalKeep * USECS_PER_SEC));
 	}
 	if (failed_until > now)
 		return;
 	if (current == NULL && (prune_next > now || !begin_round()))
 		return;
-	if (current->parts != NIL)
+	if (current->with_signals)
+		run_signals(current);
+	else if (current->parts != NIL)
 		run_chunk(current);
-	if (current != NULL && current->parts == NIL)
+	if (current != NULL && !current->with_signals && current->parts == NIL)
 		end_round();
+}
+
+/* By then there is another round. */
+static void
+come_back(TimestampTz due)
+{
+	prune_next = Min(prune_next, due);
+	if (current != NULL)
+		current->next = Min(current->next, due);
 }
 
 /* Kept a little longer, so that many go at once.  Pure. */
@@ -121,7 +144,12 @@ begin_round(void)
 	caller = MemoryContextSwitchTo(round_context);
 	current = palloc0(sizeof(Round));
 	current->next = DT_NOEND;
+	current->with_signals = true;
 	MemoryContextSwitchTo(caller);
+
+	/* from here on whoever sends one asks for a round, until it is known */
+	signals_due = DT_NOEND;
+	note_signals(DT_NOEND);
 	if (!FlowSchedulerTry("see which runs are kept for how long", begin_body, current))
 	{
 		note_failure();
@@ -195,6 +223,44 @@ chunk_body(int64 home, void *arg)
 	Part	   *part = arg;
 
 	FlowRetentionRun(&part->retention);
+}
+
+static void
+note_signals(TimestampTz due)
+{
+	signals_due = Min(signals_due, due);
+	FlowDatabaseSetSignalsDue(MyDatabaseId, signals_due);
+}
+
+static void
+run_signals(Round *round)
+{
+	if (!FlowSchedulerTry("remove old signals", signals_body, round))
+		note_failure();
+}
+
+/* A chunk of what has expired; the last one finds out when it is time again. */
+static void
+signals_body(int64 home, void *arg)
+{
+	Round	   *round = arg;
+	int64		kept = FlowSignalKeep * USECS_PER_SEC;
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz oldest;
+	bool		spared;
+
+	if (FlowPruneSignals(home, now - kept, PRUNE_SIGNALS) == PRUNE_SIGNALS)
+		return;
+	round->with_signals = false;
+	oldest = FlowPruneOldestSignal(home, &spared);
+	if (TIMESTAMP_IS_NOEND(oldest))
+		return;
+	note_signals(oldest + kept);
+	if (oldest + kept > now)
+		come_back(oldest + lengthen(kept));
+	else
+		come_back(TimestampTzPlusMilliseconds(now, spared ? PRUNE_SPARED_DELAY :
+											  PRUNE_HELD_DELAY));
 }
 
 static void

@@ -14,9 +14,9 @@ extern void FlowPruneReset(void);
 /*
  * Prunes and erases a chunk of what is due, if there is any; with "look",
  * finds out what that is from the beginning; with "ended", runs have ended
- * that may become due.  Scheduler only, outside a transaction.
+ * that may become due; with "sent", signals were sent.  Scheduler only, outside a transaction.
  */
-extern void FlowPruneRun(bool look, bool ended);
+extern void FlowPruneRun(bool look, bool ended, bool sent);
 
 /* When to run next: 0 is at once, DT_NOEND not as things are. */
 extern TimestampTz FlowPruneNext(void);

@@ -212,6 +212,7 @@ reload_if_asked(void)
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
 	is_known = false;			/* flow.databases may have changed */
+	FlowPruneReset();			/* flow.signal_keep, too */
 	FlowStaffForgive();
 }
 
@@ -323,7 +324,8 @@ work(uint32 asked, TimestampTz now)
 	FlowAdmitRun(mode != FLOW_REFILL_OVERFLOWN || (asked & FLOW_ASK_ADMIT) != 0);
 	FlowEmitRun(all || (asked & FLOW_ASK_EMIT) != 0);
 	FlowStaffRun();
-	FlowPruneRun(all, (asked & FLOW_ASK_PRUNE) != 0);
+	FlowPruneRun(all, (asked & FLOW_ASK_PRUNE) != 0,
+				 (asked & FLOW_ASK_SIGNALS) != 0);
 	if (paused_until <= now)
 		pause_length = 0;
 }

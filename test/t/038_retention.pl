@@ -70,8 +70,29 @@ wait_for($node, q{NOT EXISTS (SELECT FROM flow.run WHERE status = 'running')});
 $node->restart;
 wait_for($node, q{NOT EXISTS (SELECT FROM flow.run WHERE workflow = 'down')}, 'runs go after a restart');
 
+# ---- signals that no step takes
+define('deaf', '');
+$node->safe_psql('postgres', q{SELECT flow_define('hear', ARRAY[flow_wait('go'), flow_wait('more', after => '{go}')])});
+$node->safe_psql('postgres', q{SELECT flow_start('hear', key => k) FROM unnest('{taken,paused}'::text[]) k});
+wait_for($node, q{2 = (SELECT count(*) FROM flow.step WHERE status = 'waiting' AND name = 'go')});
+$node->safe_psql('postgres', q{SELECT flow_pause(flow_find('hear', 'paused'))});
+$node->safe_psql('postgres', q{SELECT flow_signal_key('hear', k, 'go'), flow_signal_key('hear', k, 'other') FROM unnest('{taken,paused,nobody}'::text[]) k});
+wait_for($node, q{EXISTS (SELECT FROM flow.step WHERE status = 'waiting' AND name = 'more')}, 'a signal is taken');
+is(value($node, 'SELECT count(*) FROM flow.signal'), '6', 'signals are kept');
+$node->safe_psql('postgres', q{ALTER SYSTEM SET flow.signal_keep = '1 s'});
+$node->reload;
+# of a scheduler that is away, this one is heard all the same
+$node->safe_psql('postgres', q{SELECT flow_signal_key('deaf', 'k', 'go', signal_id => '1')});
+wait_for($node, q{3 = (SELECT count(*) FROM flow.signal)}, 'signals that no step takes go');
+is(value($node, q{SELECT string_agg(coalesce(key, '') || ' ' || name || CASE WHEN taken_at IS NULL THEN '' ELSE ' taken' END, ', ' ORDER BY id) FROM flow.signal}),
+	'taken go taken, paused go, paused other', '... but for those that were taken, and of a run that is paused');
+is(value($node, q{SELECT flow_signal_key('deaf', 'k', 'go', signal_id => '1')}), 't', '... and are forgotten');
+$node->safe_psql('postgres', q{SELECT flow_resume(flow_find('hear', 'paused'))});
+wait_for($node, q{2 = (SELECT count(*) FROM flow.step WHERE status = 'waiting' AND name = 'more')}, 'a run that goes on finds its signal');
+wait_for($node, q{2 = (SELECT count(*) FROM flow.signal)}, '... and those that it does not take go');
+
 is(count_runs(q{workflow = 'ever'}), '300', 'what is kept for ever is there');
-is(value($node, q{SELECT string_agg(DISTINCT o.workflow, ',') FROM flow_internal.outcome LEFT JOIN flow.run o ON o.id = run_id}), 'ever', 'nothing is left of what is gone');
+is(value($node, q{SELECT string_agg(DISTINCT o.workflow, ',') FROM flow_internal.outcome LEFT JOIN flow.run o ON o.id = run_id}), 'ever,hear', 'nothing is left of what is gone');
 is(value($node, q{SELECT count(*) FROM flow_internal.event e WHERE NOT EXISTS (SELECT FROM flow_internal.run r WHERE r.id = e.run_id)}), '0', '... no event either');
 unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/flow scheduler could not/, 'the log has no complaint');
 
