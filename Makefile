@@ -63,6 +63,7 @@ OBJS += \
 	src/catalog/cat_schedule.o \
 	src/catalog/cat_sweep.o \
 	src/catalog/cat_task.o \
+	src/catalog/cat_total.o \
 	src/catalog/cat_waiting.o \
 	src/catalog/cat_workflow.o
 
@@ -143,6 +144,7 @@ OBJS += \
 	src/engine/subflow.o \
 	src/engine/suspect.o \
 	src/engine/take.o \
+	src/engine/total.o \
 	src/engine/undo.o \
 	src/engine/waiting.o \
 	src/engine/watch.o \
@@ -210,6 +212,7 @@ REGRESS = \
 	source \
 	start \
 	subflow \
+	total \
 	transaction \
 	undo \
 	views \

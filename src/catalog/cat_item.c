@@ -153,6 +153,7 @@ static FlowStatement any_done = {
 static FlowStatement forgets[] = {
 	FORGET("waiting", " AND $4 IS NOT NULL"),
 	FORGET("decision", " AND $4 IS NOT NULL"),
+	FORGET("total", " AND $4 IS NOT NULL"),
 	FORGET("round", " AND ($4 OR EXISTS (SELECT FROM flow_internal.outcome o"
 		   " WHERE o.run_id = $1 AND o.step_no = $2 AND o.item_no = round.item_no"
 		   " AND o.status IN ('failed', 'skipped', 'cancelled')))"),

@@ -97,6 +97,7 @@ static FlowStatement deletes[] = {
 	DELETE_FROM("round", "run_id = ANY ($1)"),
 	DELETE_FROM("map", "run_id = ANY ($1)"),
 	DELETE_FROM("item", "run_id = ANY ($1)"),
+	DELETE_FROM("total", "run_id = ANY ($1)"),
 	DELETE_FROM("decision", "run_id = ANY ($1)"),
 	DELETE_FROM("signal", UNTAKEN_SIGNAL),
 	DELETE_FROM("signal", TAKEN_SIGNAL),

@@ -122,7 +122,8 @@ static FlowStatement wake_due = {
 	" SELECT c.id FROM flow_internal.run c JOIN tree ON c.parent_run = tree.id)"
 	" SELECT id FROM tree))"
 	" AND (t.due_at <= pg_catalog.clock_timestamp() OR ($4 AND NOT (" FLOW_TASK_IS_TIMER ")"
-	" AND (t.step_no <> 0 OR t.item_no <> 3)))"
+	" AND (t.step_no <> 0 OR t.item_no <> 3)"
+	" AND NOT " FLOW_HAS_CHILD("t") "))"
 	" FOR NO KEY UPDATE SKIP LOCKED)",
 	.expect = SPI_OK_UPDATE,
 	.nargs = 4,

@@ -15,6 +15,7 @@
 #include "base/insert.h"
 #include "base/spi.h"
 #include "catalog/cat_waiting.h"
+#include "catalog/catalog.h"
 
 static FlowTable signal_ids = {.name = "signal_id_seq"};
 
@@ -48,8 +49,9 @@ static FlowStatement delete = {
 };
 
 static FlowStatement elapse = {
-	.sql = "UPDATE flow_internal.waiting SET due_at = pg_catalog.clock_timestamp()"
-	" WHERE run_id = $1 AND due_at > pg_catalog.clock_timestamp()",
+	.sql = "UPDATE flow_internal.waiting w SET due_at = pg_catalog.clock_timestamp()"
+	" WHERE w.run_id = $1 AND w.due_at > pg_catalog.clock_timestamp()"
+	" AND NOT " FLOW_HAS_CHILD("w"),
 	.expect = SPI_OK_UPDATE,
 	.nargs = 1,
 	.argtypes = {INT8OID}

@@ -25,6 +25,12 @@
 /* The row of task that resumes a paused run: FLOW_STEP_RUN, FLOW_ITEM_RESUME */
 #define FLOW_TASK_IS_TIMER	"t.step_no = 0 AND t.item_no IN (1, 4, 5)"
 
+/* A step waits for a run that it has started. */
+#define FLOW_HAS_CHILD(task) \
+	"EXISTS (SELECT FROM flow_internal.run c WHERE c.parent_run = " task ".run_id" \
+	" AND c.parent_step = " task ".step_no AND c.parent_item = " task ".item_no" \
+	" AND c.finished_at IS NULL)"
+
 /* Milliseconds a flush waits for a run that somebody else holds */
 #define FLOW_RUN_LOCK_WAIT	10
 

@@ -90,6 +90,7 @@ FlowItemCompile(FlowDefinition *definition, const FlowStepSpec *spec,
 	memset(&step->sql[FLOW_SQL_LIMIT_KEY], 0, sizeof(FlowSqlText));
 	step->n_limits = 0;
 	step->timeout = 0;
+	step->total_timeout = 0;
 	step->isolation = XACT_READ_COMMITTED;
 	step->batch = true;
 	source->text = pstrdup(text);

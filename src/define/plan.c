@@ -184,6 +184,7 @@ compile_step(FlowStepDef *step, const FlowStepSpec *spec)
 	if (step->needs == FLOW_NEEDS_FIRST)
 		step->definition->has_first = true;
 	step->timeout = interval_usec(&values[FLOW_OPT_TIMEOUT]);
+	step->total_timeout = interval_usec(&values[FLOW_OPT_TOTAL_TIMEOUT]);
 	compile_waiting(step, spec);
 	step->priority = values[FLOW_OPT_PRIORITY].u.integer;
 	step->isolation = strcmp(isolation, "serializable") == 0 ? XACT_SERIALIZABLE :

@@ -116,6 +116,7 @@ typedef struct FlowStepDef
 	char	  **emits;			/* ... as these */
 	FlowRetryPolicy retry;
 	int64		timeout;		/* microseconds, 0: none */
+	int64		total_timeout;	/* over all attempts; likewise */
 	int64		delay;			/* of a delay, microseconds */
 	char	   *signal;			/* that a wait waits for */
 	char	   *approvers;		/* role that decides an approval; NULL: any */

@@ -36,6 +36,7 @@
 #include "engine/retry.h"
 #include "engine/session.h"
 #include "engine/suspect.h"
+#include "engine/total.h"
 #include "engine/waiting.h"
 #include "engine/watch.h"
 #include "guc.h"
@@ -381,7 +382,7 @@ may_inline(FlowBatch *batch, FlowRunRef *run, FlowStepDef *step, bool hides)
 	FlowAverage average;
 
 	if (!step->batch || FlowWaitingIs(step) || step->kind == FLOW_KIND_SUBFLOW ||
-		step->sql[FLOW_SQL_AGAIN].text !=NULL || is_excluded(batch->plan, run->id, step->no) ||
+		step->total_timeout > 0 || step->sql[FLOW_SQL_AGAIN].text !=NULL || is_excluded(batch->plan, run->id, step->no) ||
 		FlowSuspectIs(batch, run->id, step))
 		return false;
 	if (batch->scope == FLOW_GUARD_SUBTRANSACTION)
@@ -462,6 +463,7 @@ record_failure(FlowBatch *batch)
 											 FlowRedoChance());
 		item->status = TIMESTAMP_IS_NOEND(item->next_at)
 			? FLOW_STEP_FAILED : FLOW_STEP_SLEEPING;
+		FlowTotalBound(item);
 	}
 }
 

@@ -101,6 +101,8 @@ typedef struct FlowItem
 	bool		wants_place;	/* of a step: it has none, and needs one */
 	const char *limit_key;		/* its key, if it is to wait for one */
 	bool		again;			/* it has ended well, and runs again */
+	TimestampTz total_due;		/* when its total_timeout is over; 0: not
+								 * looked up */
 	struct FlowAgain *asked;	/* that it runs again (round.h); NULL: not */
 	Datum		value;			/* jsonb: the item it runs for; of a step that
 								 * has items, all of them */

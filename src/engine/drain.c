@@ -20,6 +20,7 @@
 #include "catalog/cat_limit.h"
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"
+#include "catalog/cat_total.h"
 #include "catalog/cat_waiting.h"
 #include "define/access.h"
 #include "engine/batch.h"
@@ -145,7 +146,10 @@ select_ready(int64 run_id, int limit, bool skip_time)
 
 	FlowIdentityRaise(&identity);
 	if (skip_time && run_id != 0)
+	{
+		FlowTotalElapse(run_id);
 		FlowWaitingElapse(run_id);
+	}
 	FlowTaskWakeDue(owner, run_id, skip_time && run_id != 0);
 	ready = FlowTaskReadyOf(owner, run_id, limit);
 	if (ready == NIL && FlowLimitRelease(owner, run_id, limit) > 0)

@@ -32,6 +32,7 @@
 #include "engine/round.h"
 #include "engine/session.h"
 #include "engine/statement.h"
+#include "engine/total.h"
 #include "engine/waiting.h"
 #include "engine/watch.h"
 #include "error.h"
@@ -67,9 +68,9 @@ static void run_kind(FlowBatch *batch, FlowItem *item);
 static bool meets_condition(FlowBatch *batch, FlowItem *item);
 static void run_confined(FlowBatch *batch, FlowItem *item);
 static void fire_deferred(void);
-static void raise_limit(const FlowItem *item, double limit) pg_attribute_noreturn();
+static void raise_limit(FlowItem *item, double limit) pg_attribute_noreturn();
 static void check_limits(FlowBatch *batch, FlowItem *item);
-static int64 limit_of(const FlowBatch *batch, const FlowStepDef *step);
+static int64 limit_of(const FlowBatch *batch, FlowItem *item);
 static int64 overrun_of(const FlowBatch *batch);
 static void end(FlowBatch *batch, FlowItem *item);
 static void set_path(const FlowDefinition *definition);
@@ -140,7 +141,7 @@ static void
 begin_watch(FlowBatch *batch, FlowItem *item)
 {
 	bool		in_worker = batch->scope == FLOW_GUARD_TRANSACTION;
-	int64		limit = limit_of(batch, item->step);
+	int64		limit = limit_of(batch, item);
 	int64		overrun = overrun_of(batch);
 
 	if (in_worker)
@@ -219,6 +220,8 @@ run_kind(FlowBatch *batch, FlowItem *item)
 	item->status = FLOW_STEP_COMPLETED;
 	if (FlowWaitingIs(item->step))
 		FlowWaitingBegin(item);
+	else
+		FlowTotalRequire(item);
 	if ((item->waiting != NULL && item->waiting->begun) || item->admitted ||
 		FlowRoundIsLater(item) || meets_condition(batch, item))
 	{
@@ -329,8 +332,9 @@ FlowExecuteNote(const ErrorData *error, void *arg)
 }
 
 static void
-raise_limit(const FlowItem *item, double limit)
+raise_limit(FlowItem *item, double limit)
 {
+	FlowTotalRequire(item);
 	ereport(ERROR,
 			(errcode(ERRCODE_FLOW_STEP_TIMEOUT),
 			 errmsg("step \"%s\" took longer than its time limit", item->step->name),
@@ -338,11 +342,15 @@ raise_limit(const FlowItem *item, double limit)
 			 errhint("Give the step a longer timeout, or look at flow.step_timeout and the owner's statement_timeout.")));
 }
 
-/* Microseconds; the least of the step's, the owner's and the server's. */
+/*
+ * Microseconds; the least of the step's, the owner's and the server's.  What a
+ * step that waits has of its own is no limit of an attempt.
+ */
 static int64
-limit_of(const FlowBatch *batch, const FlowStepDef *step)
+limit_of(const FlowBatch *batch, FlowItem *item)
 {
-	int64		limit = step->timeout;
+	bool		waits = FlowWaitingIs(item->step);
+	int64		limit = waits ? 0 : item->step->timeout;
 	int64		owner = (int64) StatementTimeout * 1000;
 	int64		ceiling = (int64) FlowStepTimeout * 1000;
 
@@ -350,6 +358,12 @@ limit_of(const FlowBatch *batch, const FlowStepDef *step)
 		limit = limit > 0 ? Min(limit, owner) : owner;
 	if (ceiling > 0)
 		limit = limit > 0 ? Min(limit, ceiling) : ceiling;
+	if (item->step->total_timeout > 0 && !waits)
+	{
+		int64		left = Max(FlowTotalDue(item) - item->started_at, 1);
+
+		limit = limit > 0 ? Min(limit, left) : left;
+	}
 	return limit;
 }
 

@@ -27,6 +27,7 @@
 #include "engine/redo.h"
 #include "engine/retry.h"
 #include "engine/statement.h"
+#include "engine/total.h"
 #include "engine/watch.h"
 #include "error.h"
 #include "shmem/aside.h"
@@ -162,6 +163,7 @@ classify_cancel(FlowBatch *batch, ErrorData *error, FlowWatchCause watch,
 			failure->message = psprintf("step \"%s\" took longer than its time limit",
 										culprit->step->name);
 			failure->detail = psprintf("The limit is %g ms.", FlowWatchLimit());
+			FlowTotalExplain(culprit, failure);
 			return CAUSE_STEP;
 		case FLOW_WATCH_NONE:
 			break;

@@ -25,6 +25,7 @@
 #include "engine/ready.h"
 #include "engine/retryrun.h"
 #include "engine/round.h"
+#include "engine/total.h"
 #include "engine/run.h"
 #include "engine/waiting.h"
 #include "error.h"
@@ -210,6 +211,7 @@ forget_ends(Revival *revival, FlowChanges *changes)
 			forget_items(revival, &definition->steps[no - 1]);
 			FlowWaitingForget(run_id, &definition->steps[no - 1]);
 			FlowRoundForget(run_id, no);
+			FlowTotalForget(run_id, &definition->steps[no - 1]);
 			FlowEndsTakeBack(&revival->ends, no);
 		}
 	FlowOutcomeForget(run_id, forgotten, n);

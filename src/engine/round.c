@@ -22,6 +22,7 @@
 #include "engine/context.h"
 #include "engine/round.h"
 #include "engine/statement.h"
+#include "engine/total.h"
 #include "shmem/wake.h"
 
 static int64 usec_of(const Interval *delay);
@@ -93,7 +94,8 @@ FlowRoundDecide(FlowBatch *batch, FlowItem *item)
 		return;
 	item->again = true;
 	item->status = FLOW_STEP_SLEEPING;
-	item->next_at = GetCurrentTimestamp() + item->asked->after;
+	item->next_at = Min(GetCurrentTimestamp() + item->asked->after,
+						FlowTotalDue(item));
 }
 
 static void
@@ -131,6 +133,7 @@ FlowRoundPark(FlowItem *item, FlowChanges *changes)
 	FlowTaskNew row;
 
 	FlowRoundAdd(&item->key);
+	FlowTotalKeep(item);
 	memset(&row, 0, sizeof(row));
 	row.key = item->key;
 	row.owner = run->owner;

@@ -28,6 +28,7 @@
 #include "engine/run.h"
 #include "engine/settle.h"
 #include "engine/subflow.h"
+#include "engine/total.h"
 #include "engine/undo.h"
 #include "engine/waiting.h"
 #include "engine/wind.h"
@@ -198,6 +199,7 @@ pause_for(FlowItem *item)
 	item->status = FLOW_STEP_SLEEPING;
 	item->next_at = DT_NOBEGIN;
 	item->attempt_base = item->attempt;
+	FlowTotalRestart(item);
 }
 
 static void

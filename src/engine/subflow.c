@@ -11,18 +11,24 @@
  */
 #include "postgres.h"
 
+#include "executor/spi.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/identity.h"
 #include "catalog/cat_child.h"
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"
 #include "engine/subflow.h"
+#include "engine/waiting.h"
 #include "shmem/wake.h"
 
 static FlowItem *ended_step(FlowBatch *batch, FlowItem *message);
 static int32 number_of(const FlowStepKey *key);
 static FlowStepKey key_of(const FlowItem *message);
+static void take_end(FlowItem *item, const FlowChildRow *child);
 static FlowFailure *failure_of(const FlowChildRow *child);
 static char *text_of(const FlowChildRow *child, const char *key);
 
@@ -149,18 +155,72 @@ ended_step(FlowBatch *batch, FlowItem *message)
 	item->ended = true;
 	item->started_at = child.created_at;
 	item->finished_at = GetCurrentTimestamp();
-	item->status = FLOW_STEP_COMPLETED;
-	item->output = child.output.value;
-	item->has_output = !child.output.isnull;
-	if (child.status != FLOW_RUN_COMPLETED)
-	{
-		item->status = FLOW_STEP_FAILED;
-		item->has_output = false;
-		item->failure = failure_of(&child);
-	}
+	take_end(item, &child);
+	if (FlowWaitingIs(item->step))
+		FlowWaitingBegin(item);
 	if (FlowItemIsStep(item))
 		run->items[key.step_no] = item;
 	return item;
+}
+
+static void
+take_end(FlowItem *item, const FlowChildRow *child)
+{
+	item->status = FLOW_STEP_COMPLETED;
+	item->output = child->output.value;
+	item->has_output = !child->output.isnull;
+	if (child->status == FLOW_RUN_COMPLETED)
+		return;
+	item->status = FLOW_STEP_FAILED;
+	item->has_output = false;
+	item->failure = failure_of(child);
+}
+
+bool
+FlowSubflowHasEnded(const FlowStepKey *key)
+{
+	FlowChildRow child;
+
+	return FlowChildOf(key, &child) &&
+		FlowRunStatusIsFinal(child.status);
+}
+
+bool
+FlowSubflowRecall(FlowItem *item)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	FlowIdentity identity;
+	FlowChildRow child;
+	bool		ended;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	FlowIdentityRaise(&identity);
+	MemoryContextSwitchTo(GetMemoryChunkContext(item->run));
+	ended = FlowChildOf(&item->key, &child) &&
+		FlowRunStatusIsFinal(child.status);
+	if (ended)
+		take_end(item, &child);
+	FlowIdentityRestore(&identity);
+	SPI_finish();
+	PopActiveSnapshot();
+	MemoryContextSwitchTo(caller);
+	return ended;
+}
+
+void
+FlowSubflowLeave(FlowItem *item)
+{
+	FlowIdentity identity;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	FlowIdentityRaise(&identity);
+	FlowSubflowTell(item->run->id, item->step->no, item->key.item_no,
+					FLOW_ITEM_CANCEL);
+	FlowIdentityRestore(&identity);
+	SPI_finish();
+	PopActiveSnapshot();
 }
 
 static FlowFailure *

@@ -29,4 +29,14 @@ extern void FlowSubflowCheckItem(const FlowItem *item);
  */
 extern void FlowSubflowSettle(FlowBatch *batch);
 
+/* True if the latest run that the step has started is over.  Must be raised. */
+extern bool FlowSubflowHasEnded(const FlowStepKey *key);
+
+/*
+ * For a step that is executed although it waits: how its run has ended, if it
+ * has; and to leave that run, which is cancelled.
+ */
+extern bool FlowSubflowRecall(FlowItem *item);
+extern void FlowSubflowLeave(FlowItem *item);
+
 #endif							/* FLOW_SUBFLOW_H */

@@ -26,6 +26,8 @@
 #include "catalog/cat_task.h"
 #include "engine/limit.h"
 #include "engine/round.h"
+#include "engine/subflow.h"
+#include "engine/total.h"
 #include "engine/waiting.h"
 #include "error.h"
 #include "shmem/testpoint.h"
@@ -48,7 +50,9 @@ bool
 FlowWaitingIs(const FlowStepDef *step)
 {
 	return step->kind == FLOW_KIND_DELAY || step->kind == FLOW_KIND_WAIT ||
-		step->kind == FLOW_KIND_APPROVAL;
+		step->kind == FLOW_KIND_APPROVAL ||
+		(step->kind == FLOW_KIND_SUBFLOW &&
+		 (step->timeout > 0 || step->total_timeout > 0));
 }
 
 bool
@@ -82,6 +86,8 @@ FlowWaitingBegin(FlowItem *item)
 	if (!waiting->begun && item->step->kind != FLOW_KIND_DELAY &&
 		item->step->timeout > 0)
 		waiting->due_at = waiting->since + item->step->timeout;
+	if (item->step->kind != FLOW_KIND_DELAY)
+		waiting->due_at = Min(waiting->due_at, FlowTotalDue(item));
 	item->waiting = waiting;
 }
 
@@ -169,6 +175,11 @@ FlowWaitingGoOn(FlowItem *item)
 		item->status = FLOW_STEP_WAITING;
 		return;
 	}
+	if (FlowTotalIsOver(item))
+	{
+		FlowTotalFail(item);
+		return;
+	}
 	FlowWaitingFail(item, ERRCODE_FLOW_STEP_TIMEOUT,
 					psprintf("step \"%s\" has waited longer than its time limit",
 							 item->step->name),
@@ -238,12 +249,16 @@ FlowWaitingPark(FlowItem *item, FlowChanges *changes)
 	}
 	if (!waiting->begun)
 		FlowWaitingInsert(&item->key, waiting->since, waiting->due_at);
+	FlowTotalKeep(item);
 	memset(&row, 0, sizeof(row));
 	row.key = item->key;
 	row.status = item->status;
-	row.attempt = item->attempt - 1;
+	row.attempt = item->step->kind == FLOW_KIND_SUBFLOW
+		? item->attempt : item->attempt - 1;
 	row.attempt_base = item->attempt_base;
-	row.due_at = TIMESTAMP_IS_NOEND(waiting->due_at) ? DT_NOBEGIN : waiting->due_at;
+	row.due_at = Min(waiting->due_at, FlowTotalDue(item));
+	if (TIMESTAMP_IS_NOEND(row.due_at))
+		row.due_at = DT_NOBEGIN;
 	if (item->status == FLOW_STEP_WAITING && has_message(run, &item->key, &taken))
 	{
 		row.status = FLOW_STEP_READY;
@@ -280,6 +295,8 @@ has_message(const FlowRunRef *run, const FlowStepKey *key, List **taken)
 		*last = signal.id;
 		return true;
 	}
+	if (step->kind == FLOW_KIND_SUBFLOW)
+		return FlowWaitingIs(step) && FlowSubflowHasEnded(key);
 	return step->kind == FLOW_KIND_APPROVAL && FlowDecisionLoad(key, &decision);
 }
 
@@ -382,7 +399,7 @@ FlowWaitingForget(int64 run_id, const FlowStepDef *step)
 {
 	FlowStepKey key = {run_id, step->no, 0};
 
-	if (step->kind != FLOW_KIND_WAIT && step->kind != FLOW_KIND_APPROVAL)
+	if (step->kind == FLOW_KIND_DELAY || !FlowWaitingIs(step))
 		return;
 	FlowWaitingDelete(&key);
 	FlowDecisionDelete(&key);

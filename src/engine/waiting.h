@@ -21,7 +21,10 @@ typedef struct FlowWaiting
 	bool		decided;		/* it takes the decision about it */
 } FlowWaiting;
 
-/* True for the kinds that may have to wait. */
+/*
+ * True for the kinds that may have to wait; of those for another run, only the
+ * ones with a time limit.
+ */
 extern bool FlowWaitingIs(const FlowStepDef *step);
 
 /*

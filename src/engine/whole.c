@@ -75,7 +75,8 @@ refuse_kinds(int64 run_id, const char *workflow)
 	FlowIdentityRestore(&identity);
 	definition = FlowPlanLookup(run.definition_id);
 	for (int i = 0; i < definition->n_all; i++)
-		if (FlowWaitingIs(&definition->steps[i]))
+		if (FlowWaitingIs(&definition->steps[i]) &&
+			definition->steps[i].kind != FLOW_KIND_SUBFLOW)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("workflow \"%s\" cannot be executed at once", workflow),

@@ -92,7 +92,7 @@ SELECT * FROM pg_temp.problems(jsonb_build_array(
 	flow_step('c', 'SELECT 1', after => '{b}', hook => '{failed}')));
 -- what has to wait
 SELECT * FROM pg_temp.problems(jsonb_build_array(
-	flow_step('a', 'SELECT 1', needs => 'any', condition => 'true', for_each => 'SELECT 1', total_timeout => '1 h', on_error => 'continue'),
+	flow_step('a', 'SELECT 1', needs => 'any', condition => 'true', for_each => 'SELECT 1', on_error => 'continue'),
 	flow_step('b', 'SELECT 1', again => 'x', emits => '{e}', limits => '{l}', isolation => 'serializable'),
 	flow_step('c', 'SELECT 1', hook => '{failed}'), flow_step('d', 'SELECT 1', after => '{a:failed}'),
 	flow_command('e', 'VACUUM'), flow_wait('f'), flow_approval('g'), flow_choice('h', '1'), flow_subflow('i', 'w'), flow_task('j'), flow_http('k', 's')));

@@ -79,6 +79,28 @@ $node->safe_psql('postgres', "SELECT flow_signal($soon, 's')");
 is(value($node, "SELECT status FROM flow_await($soon, '60 s')"), 'completed', 'one that ends in time completes');
 wait_for_end($node, 'deadlines leave nothing behind');
 
+# The time of a step over all its attempts, also over a restart and a pause
+$node->safe_psql('postgres', q{SELECT flow_define('child', ARRAY[flow_wait('s')]), flow_define('totals', ARRAY[
+	flow_step('retry', 'SELECT 1/0', retries => 1, retry_delay => '1 h', no_retry_on => '{}', total_timeout => '1 s', on_error => 'continue'),
+	flow_step('round', 'SELECT flow_again(''1 h'')', total_timeout => '1 s', on_error => 'continue'),
+	flow_step('running', $$ SELECT pg_sleep(1000) $$, batch => false, total_timeout => '1 s', on_error => 'continue'),
+	flow_wait('wait', timeout => '1 h', total_timeout => '1 s', on_error => 'continue'),
+	flow_delay('delay', '1 h', total_timeout => '1 s', on_error => 'continue'),
+	flow_subflow('child', 'child', timeout => '1 s', on_error => 'continue')])}, @shop);
+my $totals = value($node, q{SELECT flow_start('totals')}, @shop);
+my $stopped = value($node, q{SELECT flow_start('totals')}, @shop);
+my $waits = q{(SELECT count(*) FROM flow.step WHERE run_id IN (%s) AND status IN ('sleeping', 'waiting', 'failed')) = %s};
+wait_for($node, sprintf($waits, "$totals, $stopped", 12));
+ask($node, "SELECT flow_pause($stopped)");	# unless it has ended already
+$node->stop('immediate');
+$node->start;
+is(value($node, "SELECT status FROM flow_await($totals, '60 s')"), 'completed', 'steps end when their time is over');
+is(value($node, "SELECT string_agg(DISTINCT status || ' ' || sqlstate, ',') FROM flow.step WHERE run_id = $totals"), 'failed WF004', '... all of them');
+is(value($node, "SELECT count(*) FROM flow.step WHERE run_id = $totals AND finished_at < (SELECT created_at FROM flow.run WHERE id = $totals) + interval '1 s'"), '0', '... and none earlier');
+wait_for($node, "(SELECT status FROM flow.run WHERE parent_run = $totals) = 'cancelled'", '... and a run that one waits for is cancelled');
+$node->safe_psql('postgres', "SELECT flow_resume($stopped) FROM flow.run WHERE id = $stopped AND status = 'paused'");
+is(value($node, "SELECT status FROM flow_await($stopped, '60 s')"), 'completed', '... nor is it lost by a pause');
+
 # A step that runs again keeps what each round did
 $node->safe_psql('postgres', q{CREATE TABLE laps (run_id bigint); SELECT flow_define('laps', ARRAY[
 	flow_step('a', 'SELECT 1'),

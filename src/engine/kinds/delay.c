@@ -15,6 +15,7 @@
 #include "engine/context.h"
 #include "engine/kinds/kind.h"
 #include "engine/statement.h"
+#include "engine/total.h"
 #include "engine/waiting.h"
 
 static TimestampTz due_time(FlowBatch *batch, FlowItem *item);
@@ -27,7 +28,9 @@ FlowKindDelayExecute(FlowBatch *batch, FlowItem *item)
 
 	if (!waiting->begun)
 		waiting->due_at = due_time(batch, item);
-	if (waiting->due_at > GetCurrentTimestamp())
+	if (FlowTotalIsOver(item) && FlowTotalDue(item) < waiting->due_at)
+		FlowTotalFail(item);
+	else if (waiting->due_at > GetCurrentTimestamp())
 		item->status = FLOW_STEP_SLEEPING;
 }
 

@@ -3,7 +3,8 @@
  *	  Steps of kind "subflow": another run, which the step waits for.
  *
  * The run is started in the transaction of the step, so there is one if and
- * only if the step waits.  How it ends is settled by engine/subflow.c.
+ * only if the step waits.  How it ends is settled by engine/subflow.c; only one
+ * with a time limit is executed again, when that has passed.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -16,7 +17,9 @@
 #include "engine/start.h"
 #include "engine/statement.h"
 #include "engine/subflow.h"
+#include "engine/waiting.h"
 
+static void wait_on(FlowItem *item);
 static Datum input_of(FlowBatch *batch, FlowItem *item);
 
 void
@@ -24,6 +27,11 @@ FlowKindSubflowExecute(FlowBatch *batch, FlowItem *item)
 {
 	FlowStart	start;
 
+	if (item->waiting != NULL && item->waiting->begun)
+	{
+		wait_on(item);
+		return;
+	}
 	FlowSubflowCheckItem(item);
 	memset(&start, 0, sizeof(start));
 	start.workflow = item->step->workflow;
@@ -35,6 +43,18 @@ FlowKindSubflowExecute(FlowBatch *batch, FlowItem *item)
 	start.parent = item->key;
 	(void) FlowRunStart(&start);
 	item->status = FLOW_STEP_WAITING;
+}
+
+/* It has been woken by the end of its time, or of the run that it waits for. */
+static void
+wait_on(FlowItem *item)
+{
+	item->attempt--;			/* the one that has started the run */
+	if (FlowSubflowRecall(item))
+		return;
+	FlowWaitingGoOn(item);
+	if (item->status == FLOW_STEP_FAILED)
+		FlowSubflowLeave(item);
 }
 
 /* Without an expression, and for one that is null, what the run itself was given. */
