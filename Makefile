@@ -49,6 +49,7 @@ OBJS += \
 # catalog: rows and structs; all SQL on the extension's tables
 OBJS += \
 	src/catalog/cat_child.o \
+	src/catalog/cat_command.o \
 	src/catalog/cat_crash.o \
 	src/catalog/cat_event.o \
 	src/catalog/cat_item.o \
@@ -99,6 +100,7 @@ OBJS += \
 	src/engine/batch.o \
 	src/engine/changes.o \
 	src/engine/claim.o \
+	src/engine/command.o \
 	src/engine/context.o \
 	src/engine/control.o \
 	src/engine/deadline.o \
@@ -113,6 +115,7 @@ OBJS += \
 	src/engine/isolated.o \
 	src/engine/kinds/approval.o \
 	src/engine/kinds/choice.o \
+	src/engine/kinds/command.o \
 	src/engine/kinds/delay.o \
 	src/engine/kinds/kind.o \
 	src/engine/kinds/sql.o \
@@ -157,6 +160,7 @@ OBJS += \
 	src/worker/emit.o \
 	src/worker/launcher.o \
 	src/worker/letgo.o \
+	src/worker/orphan.o \
 	src/worker/places.o \
 	src/worker/prune.o \
 	src/worker/refill.o \
@@ -193,6 +197,7 @@ DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 REGRESS = \
 	access \
 	attacks \
+	command \
 	control \
 	define \
 	define_errors \

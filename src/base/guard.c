@@ -25,6 +25,7 @@ static void begin_worker_transaction(FlowGuardScope scope);
 static ErrorData *take_error(MemoryContext context);
 static ErrorData *run_in_transaction(FlowGuardScope scope, FlowGuardBody body,
 									 FlowGuardNote note, void *arg);
+static void run_with_spi(FlowGuardBody body, void *arg);
 static ErrorData *run_in_subtransaction(FlowGuardBody body, void *arg);
 
 ErrorData *
@@ -53,13 +54,10 @@ run_in_transaction(FlowGuardScope scope, FlowGuardBody body,
 	PG_TRY();
 	{
 		begin_worker_transaction(scope);
-		SPI_connect();
-
-		/* SPI asks for a snapshot around those it takes */
-		PushActiveSnapshot(GetTransactionSnapshot());
-		body(arg);
-		PopActiveSnapshot();
-		SPI_finish();
+		if (scope == FLOW_GUARD_BARE)
+			body(arg);
+		else
+			run_with_spi(body, arg);
 		CommitTransactionCommand();
 	}
 	PG_CATCH();
@@ -77,6 +75,18 @@ run_in_transaction(FlowGuardScope scope, FlowGuardBody body,
 
 	MemoryContextSwitchTo(caller);
 	return error;
+}
+
+static void
+run_with_spi(FlowGuardBody body, void *arg)
+{
+	SPI_connect();
+
+	/* SPI asks for a snapshot around those it takes */
+	PushActiveSnapshot(GetTransactionSnapshot());
+	body(arg);
+	PopActiveSnapshot();
+	SPI_finish();
 }
 
 /*

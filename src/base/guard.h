@@ -11,6 +11,8 @@ typedef enum FlowGuardScope
 	FLOW_GUARD_TRANSACTION,		/* a transaction of a background worker */
 	FLOW_GUARD_REPEATABLE_READ, /* the same, at that isolation level */
 	FLOW_GUARD_SERIALIZABLE,
+	FLOW_GUARD_BARE,			/* the same at READ COMMITTED, and body may
+								 * end it and begin others */
 	FLOW_GUARD_SUBTRANSACTION	/* a subtransaction of the caller's */
 } FlowGuardScope;
 
@@ -26,6 +28,8 @@ typedef void (*FlowGuardNote) (const struct ErrorData *error, void *arg);
  * FLOW_GUARD_TRANSACTION must be called outside a transaction, in a
  * background worker; it is READ COMMITTED and read-write whatever the
  * settings of the role say; so are the two after it, but for their level.
+ * FLOW_GUARD_BARE is a transaction without SPI and without a snapshot: what is
+ * run in it counts as not being in a transaction block.
  * FLOW_GUARD_SUBTRANSACTION needs a transaction.
  * The memory context that was current at the call is current again after.
  * Interrupts that came for the failed body are forgotten.

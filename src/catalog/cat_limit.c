@@ -22,6 +22,7 @@
 #include "base/install.h"
 #include "base/spi.h"
 #include "catalog/cat_limit.h"
+#include "catalog/catalog.h"
 
 static FlowStatement of_runs = {
 	.sql = "SELECT id, max_runs, max_runs_by FROM flow_internal.workflow WHERE id = $1",
@@ -55,7 +56,7 @@ static FlowStatement set_pending = {
 #define WAITING_RUNS	"t.status = 'pending' AND t.due_at IS NULL"
 
 static FlowStatement release = {
-	.sql = "UPDATE flow_internal.task SET status = 'ready', limits = NULL,"
+	.sql = "UPDATE flow_internal.task SET status = 'ready', limits = NULL, due_at = NULL,"
 	" ready_at = pg_catalog.clock_timestamp() WHERE (run_id, step_no, item_no) IN ("
 	"SELECT t.run_id, t.step_no, t.item_no FROM flow_internal.task t"
 	" WHERE t.home = $1 AND t.owner = $2 AND ((" WAITING_RUNS
@@ -99,11 +100,15 @@ static FlowStatement count_runs = {
 	" UNION ALL SELECT " NEXT_OWNER(" AND t.owner > o.owner")
 	" FROM o WHERE o.owner IS NOT NULL)"
 	" SELECT COALESCE(r.limit_key, '" FLOW_LIMIT_NO_KEY "'), pg_catalog.count(*)::pg_catalog.int4"
-	" FROM (SELECT s.run_id, pg_catalog.bool_or(s.step_no = 0) AS begins FROM o,"
+	" FROM (SELECT u.run_id, pg_catalog.bool_or(u.begins) AS begins FROM ("
+	"  SELECT s.run_id, s.step_no = 0 AS begins FROM o,"
 	"  LATERAL (SELECT t.run_id, t.step_no FROM flow_internal.task t"
 	"   WHERE t.home = $1 AND t.owner = o.owner AND t.workflow_id = $2 AND t.status = 'ready'"
 	"   AND (t.step_no > 0 OR (t.item_no = 0 AND t.admitted_at IS NOT NULL))"
-	"   AND (t.asked IS NULL OR t.ended) OFFSET 0) s GROUP BY s.run_id) a,"
+	"   AND (t.asked IS NULL OR t.ended) OFFSET 0) s"
+	"  UNION ALL SELECT t.run_id, false FROM flow_internal.task t"
+	"   WHERE t.home = $1 AND t.workflow_id = $2 AND t.asked IS NULL"
+	"   AND " FLOW_TASK_IS_COMMAND("t") ") u GROUP BY u.run_id) a,"
 	" LATERAL (SELECT r.limit_key FROM flow_internal.run r WHERE r.id = a.run_id"
 	"  AND (r.status IN ('running', 'compensating') OR (r.status = 'pending' AND a.begins))"
 	"  OFFSET 0) r GROUP BY 1",

@@ -20,6 +20,7 @@
 
 #include "base/spi.h"
 #include "catalog/cat_place.h"
+#include "catalog/catalog.h"
 
 static FlowStatement find_limit = {
 	.sql = "SELECT 1 FROM flow_internal.\"limit\" WHERE name = $1",
@@ -46,11 +47,11 @@ static FlowStatement remove_limit = {
 };
 
 static FlowStatement put = {
-	.sql = "UPDATE flow_internal.task SET status = 'waiting', due_at = NULL, limits = $4,"
+	.sql = "UPDATE flow_internal.task SET status = 'waiting', due_at = $6, limits = $4,"
 	" limit_key = $5, admitted_at = NULL WHERE run_id = $1 AND step_no = $2 AND item_no = $3",
 	.expect = SPI_OK_UPDATE,
-	.nargs = 5,
-	.argtypes = {INT8OID, INT4OID, INT4OID, TEXTARRAYOID, TEXTOID}
+	.nargs = 6,
+	.argtypes = {INT8OID, INT4OID, INT4OID, TEXTARRAYOID, TEXTOID, TIMESTAMPTZOID}
 };
 
 static FlowStatement list_limits = {
@@ -64,7 +65,9 @@ static FlowStatement list_limits = {
 
 static FlowStatement count = {
 	.sql = "SELECT t.limits, t.limit_key, pg_catalog.count(*)::pg_catalog.int4"
-	" FROM flow_internal.task t WHERE " PLACED " GROUP BY t.limits, t.limit_key",
+	" FROM flow_internal.task t WHERE t.home = $1 AND t.limits IS NOT NULL"
+	" AND t.admitted_at IS NOT NULL AND (t.status = 'ready' OR " FLOW_TASK_IS_COMMAND("t") ")"
+	" GROUP BY t.limits, t.limit_key",
 	.expect = SPI_OK_SELECT,
 	.nargs = 1,
 	.argtypes = {INT8OID}
@@ -107,7 +110,7 @@ static FlowStatement admit = {
 	"  AND t.home IS NOT DISTINCT FROM $1 AND t.status IS NOT DISTINCT FROM 'waiting'"
 	"  AND t.limits IS DISTINCT FROM NULL FOR UPDATE SKIP LOCKED) d)"
 	" UPDATE flow_internal.task t SET status = 'ready',"
-	" ready_at = pg_catalog.clock_timestamp(),"
+	" ready_at = pg_catalog.clock_timestamp(), due_at = NULL,"
 	" admitted_at = CASE WHEN $5 THEN pg_catalog.clock_timestamp() END"
 	" WHERE t.ctid = ANY (ARRAY(SELECT l.tid FROM l))"
 	" RETURNING t.run_id, t.step_no, t.item_no, t.workflow_id, t.definition_id, t.priority,"
@@ -208,16 +211,19 @@ FlowPlaceRemoveLimit(const char *name)
 
 void
 FlowPlacePut(const FlowStepKey *key, const char *const *limits, int n,
-			 const char *limit_key)
+			 const char *limit_key, TimestampTz until)
 {
-	Datum		args[5];
+	bool		nulls[6] = {false};
+	Datum		args[6];
 
 	args[0] = Int64GetDatum(key->run_id);
 	args[1] = Int32GetDatum(key->step_no);
 	args[2] = Int32GetDatum(key->item_no);
 	args[3] = text_array(limits, n);
 	args[4] = CStringGetTextDatum(limit_key);
-	FlowStatementExecute(&put, args, NULL);
+	args[5] = TimestampTzGetDatum(until);
+	nulls[5] = TIMESTAMP_IS_NOEND(until);
+	FlowStatementExecute(&put, args, nulls);
 }
 
 static Datum

@@ -57,10 +57,11 @@ extern bool FlowPlaceRemoveLimit(const char *name); /* false: there is none */
 
 /*
  * Puts a step, whose row this transaction has locked, among those that wait for
- * a place under these limits, of which there is at least one.
+ * a place under these limits, of which there is at least one, but not beyond that
+ * time (DT_NOEND: none).
  */
 extern void FlowPlacePut(const FlowStepKey *key, const char *const *limits, int n,
-						 const char *limit_key);
+						 const char *limit_key, TimestampTz until);
 
 /* The scheduler's side: all limits, a list of FlowLimitRow *. */
 extern List *FlowPlaceListLimits(void);

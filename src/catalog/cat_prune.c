@@ -98,6 +98,7 @@ static FlowStatement deletes[] = {
 	DELETE_FROM("map", "run_id = ANY ($1)"),
 	DELETE_FROM("item", "run_id = ANY ($1)"),
 	DELETE_FROM("total", "run_id = ANY ($1)"),
+	DELETE_FROM("command", "run_id = ANY ($1)"),
 	DELETE_FROM("decision", "run_id = ANY ($1)"),
 	DELETE_FROM("signal", UNTAKEN_SIGNAL),
 	DELETE_FROM("signal", TAKEN_SIGNAL),
@@ -129,6 +130,8 @@ static FlowStatement erases[] = {
 		  " WHERE r.run_id = ANY ($1) AND $2 IS NOT NULL"),
 	ERASE("UPDATE", "item",
 		  "SET item = 'null' WHERE r.run_id = ANY ($1) AND $2 IS NOT NULL"),
+	ERASE("UPDATE", "command",
+		  "SET sql = '' WHERE r.run_id = ANY ($1) AND $2 IS NOT NULL"),
 	ERASE("UPDATE", "decision",
 		  "SET approver = NULL, comment = NULL"
 		  " WHERE r.run_id = ANY ($1) AND $2 IS NOT NULL"),

@@ -142,7 +142,8 @@ static FlowStatement insert_missing = {
 
 static FlowStatement put_to_sleep = {
 	.sql = "UPDATE flow_internal.task SET status = $4, attempt = $5, due_at = $6,"
-	" attempt_base = $7, ready_at = pg_catalog.now(), admitted_at = NULL"
+	" attempt_base = $7, ready_at = pg_catalog.now(), admitted_at = NULL,"
+	" started_at = NULL, finished_at = NULL, worker = NULL, output = NULL"
 	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3",
 	.expect = SPI_OK_UPDATE,
 	.nargs = 7,
@@ -152,7 +153,8 @@ static FlowStatement put_to_sleep = {
 static FlowStatement delete_free = {
 	.sql = "DELETE FROM flow_internal.task WHERE (run_id, step_no, item_no) IN ("
 	"SELECT t.run_id, t.step_no, t.item_no FROM flow_internal.task t"
-	" WHERE t.run_id = $1 AND t.step_no = $2 AND t.item_no = $3 FOR UPDATE SKIP LOCKED)",
+	" WHERE t.run_id = $1 AND t.step_no = $2 AND t.item_no = $3"
+	" AND NOT " FLOW_TASK_IS_COMMAND("t") " FOR UPDATE SKIP LOCKED)",
 	.expect = SPI_OK_DELETE,
 	.nargs = 3,
 	.argtypes = {INT8OID, INT4OID, INT4OID}
@@ -172,17 +174,21 @@ static FlowStatement hold = {
 	.argtypes = {TIDARRAYOID}
 };
 
+/* A command that has ended is left, too, to whoever settles it. */
+#define HAS_ENDED	"ended OR (finished_at IS NOT NULL AND status = 'ready')"
+
 static FlowStatement lock_of = {
-	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, ended,"
+	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, " HAS_ENDED ","
 	" status IS NOT DISTINCT FROM 'waiting' FROM flow_internal.task"
-	" WHERE run_id = $1 ORDER BY step_no, item_no FOR NO KEY UPDATE SKIP LOCKED",
+	" WHERE run_id = $1 AND NOT " FLOW_TASK_IS_COMMAND("task")
+	" ORDER BY step_no, item_no FOR NO KEY UPDATE SKIP LOCKED",
 	.expect = SPI_OK_SELECT,
 	.nargs = 1,
 	.argtypes = {INT8OID}
 };
 
 static FlowStatement lock_one = {
-	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, ended,"
+	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, " HAS_ENDED ","
 	" status IS NOT DISTINCT FROM 'waiting' FROM flow_internal.task"
 	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3 AND status = $4"
 	" FOR NO KEY UPDATE SKIP LOCKED",
@@ -200,7 +206,7 @@ static FlowStatement is_there = {
 };
 
 static FlowStatement list_of = {
-	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, ended,"
+	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, " HAS_ENDED ","
 	" status IS NOT DISTINCT FROM 'waiting' FROM flow_internal.task"
 	" WHERE run_id = $1 ORDER BY step_no, item_no",
 	.expect = SPI_OK_SELECT,
@@ -530,7 +536,8 @@ read_claimed(HeapTuple row, FlowTaskRow *task)
 	task->ended = FlowRowBool(row, 17);
 	task->early = FlowRowBool(row, 23);
 	task->admitted = FlowRowBool(row, 24);
-	if (task->ended)
+	task->has_result = !task->ended && !FlowRowIsNull(row, 19);
+	if (task->ended || task->has_result)
 		read_end(row, &task->end);
 }
 

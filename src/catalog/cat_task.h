@@ -53,6 +53,7 @@ typedef struct FlowTaskRow
 								 * claimed rows only */
 	bool		waits;			/* it waits; of those that are listed only */
 	bool		ended;			/* it has run, and is to be settled ... */
+	bool		has_result;		/* a command has come to an end, and ... */
 	FlowTaskEnd end;			/* ... as this; of claimed rows only */
 } FlowTaskRow;
 

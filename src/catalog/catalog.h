@@ -25,6 +25,13 @@
 /* The row of task that resumes a paused run: FLOW_STEP_RUN, FLOW_ITEM_RESUME */
 #define FLOW_TASK_IS_TIMER	"t.step_no = 0 AND t.item_no IN (1, 4, 5)"
 
+/*
+ * A command that runs, without a transaction that would have locked the row: to
+ * everybody but its worker the row is like one that is locked.
+ */
+#define FLOW_TASK_IS_COMMAND(task) \
+	"(" task ".status = 'running' AND " task ".worker IS NOT NULL)"
+
 /* A step waits for a run that it has started. */
 #define FLOW_HAS_CHILD(task) \
 	"EXISTS (SELECT FROM flow_internal.run c WHERE c.parent_run = " task ".run_id" \

@@ -65,7 +65,7 @@ const FlowField FlowOptionFields[FLOW_OPTION_COUNT] = {
 	[FLOW_OPT_KIND] = {"kind", FLOW_FIELD_TEXT, NULL, kind_choices, ALL, 0},
 
 	[FLOW_OPT_SQL] = {"sql", FLOW_FIELD_TEXT, NULL, NULL, K(SQL) | K(COMMAND) | K(CHOICE), MUST},
-	[FLOW_OPT_BUILD] = {"build", FLOW_FIELD_BOOL, "false", NULL, K(COMMAND), LATER},
+	[FLOW_OPT_BUILD] = {"build", FLOW_FIELD_BOOL, "false", NULL, K(COMMAND), 0},
 	[FLOW_OPT_DELAY] = {"delay", FLOW_FIELD_INTERVAL, NULL, NULL, K(DELAY), 0},
 	[FLOW_OPT_UNTIL] = {"until", FLOW_FIELD_TEXT, NULL, NULL, K(DELAY), 0},
 	[FLOW_OPT_SIGNAL] = {"signal", FLOW_FIELD_TEXT, NULL, NULL, K(WAIT), 0},

@@ -73,6 +73,7 @@ static const Pairing pairings[] = {
 /* Kinds that this version can execute */
 static const bool is_supported[FLOW_KIND_COUNT] = {
 	[FLOW_KIND_SQL] = true,
+	[FLOW_KIND_COMMAND] = true,
 	[FLOW_KIND_CHOICE] = true,
 	[FLOW_KIND_SUBFLOW] = true,
 	[FLOW_KIND_DELAY] = true,

@@ -44,6 +44,8 @@ typedef struct SqlText
 	FlowOption	option;
 	FlowSqlRole role;
 	bool		expression;		/* else statements */
+	bool		command;		/* one, which sees no names */
+	bool		builds;			/* an expression that gives such a one */
 	const char *sql;
 	List	   *trees;			/* of RawStmt */
 	bool		parsed;			/* trees is the SQL */
@@ -90,10 +92,10 @@ static bool is_problem_of_text(const ErrorData *error);
 static void report_error(Pass *pass, const ErrorData *error, int level);
 static const char *with_step(const char *name, const char *message);
 static void check_statements(Pass *pass, const SqlText *source);
+static void report_more(Pass *pass, const SqlText *source);
 static void report_several(Pass *pass, const SqlText *source);
 static void check_expression(Pass *pass, const SqlText *source);
 static const char *name_of(const Pass *pass, const SqlText *source);
-static bool fault_of_statement(const Node *statement, FlowProblem *problem);
 static bool fault_of_transaction(const TransactionStmt *statement,
 								 FlowProblem *problem);
 static int	position_of(const char *sql, int location);
@@ -136,14 +138,19 @@ collect_texts(Pass *pass)
 			SqlText    *source = &pass->texts[pass->n_texts];
 
 			source->sql = FlowStepText(&spec->steps[i], option);
-			if (source->sql == NULL || !(FlowOptionFields[option].applies & kind) ||
-				spec->steps[i].kind == FLOW_KIND_COMMAND)
+			if (source->sql == NULL || !(FlowOptionFields[option].applies & kind))
 				continue;
 			source->step = i;
 			source->option = option;
 			source->role = sql_options[o].role;
 			source->expression = (sql_options[o].statements & kind) == 0 &&
 				!(option == FLOW_OPT_FOR_EACH && FlowItemIsQuery(source->sql));
+			if (option == FLOW_OPT_SQL && spec->steps[i].kind == FLOW_KIND_COMMAND)
+			{
+				source->builds = spec->steps[i].values[FLOW_OPT_BUILD].u.truth;
+				source->command = !source->builds;
+				source->expression = source->builds;
+			}
 			pass->n_texts++;
 		}
 }
@@ -240,6 +247,8 @@ analyse_text(Pass *pass, const SqlText *source)
 {
 	ListCell   *lc;
 
+	if (source->command)
+		return;
 	foreach(lc, source->trees)
 	{
 		RawStmt    *raw = lfirst(lc);
@@ -284,6 +293,13 @@ check_type(const SqlText *source, const Query *query)
 				 errmsg("\"until\" must be of type timestamp with time zone, not %s",
 						format_type_be(type)),
 				 errhint("Cast it, such as (input->>'at')::timestamptz.")));
+	if (source->option == FLOW_OPT_SQL && type != TEXTOID &&
+		source->builds)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("the SQL of a command with \"build\" must be of type text, not %s",
+						format_type_be(type)),
+				 errhint("Use format(), such as format('VACUUM %%I', input->>'table').")));
 	if (source->role == FLOW_SQL_AGAIN && type != INTERVALOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -396,12 +412,14 @@ check_statements(Pass *pass, const SqlText *source)
 	}
 	if (source->option == FLOW_OPT_FOR_EACH && list_length(source->trees) > 1)
 		report_several(pass, source);
+	if (source->command && list_length(source->trees) > 1)
+		report_more(pass, source);
 	foreach(lc, source->trees)
 	{
 		const RawStmt *raw = lfirst(lc);
 		FlowProblem problem = {ERROR, ERRCODE_FEATURE_NOT_SUPPORTED, name_of(pass, source)};
 
-		if (!fault_of_statement(raw->stmt, &problem))
+		if (!FlowParseFindFault(raw->stmt, source->command, &problem))
 			continue;
 		problem.path = FlowOptionPath(source->step, source->option);
 		problem.message = psprintf("step \"%s\" contains %s", name_of(pass, source),
@@ -426,6 +444,22 @@ report_several(Pass *pass, const SqlText *source)
 	FlowProblemReport(pass->problems, &problem);
 }
 
+static void
+report_more(Pass *pass, const SqlText *source)
+{
+	const RawStmt *second = lsecond_node(RawStmt, source->trees);
+	FlowProblem problem = {ERROR, ERRCODE_SYNTAX_ERROR, name_of(pass, source)};
+
+	problem.path = FlowOptionPath(source->step, source->option);
+	problem.message = psprintf("command \"%s\" is more than one statement",
+							   name_of(pass, source));
+	problem.detail = "It runs outside a transaction block, where several could not be undone together.";
+	problem.hint = "Use a step of its own for each, or a procedure.";
+	problem.sql = source->sql;
+	problem.position = position_of(source->sql, second->stmt_location);
+	FlowProblemReport(pass->problems, &problem);
+}
+
 /* The grammar of expressions is that of PL/pgSQL's, which allows several. */
 static void
 check_expression(Pass *pass, const SqlText *source)
@@ -447,13 +481,20 @@ check_expression(Pass *pass, const SqlText *source)
 	FlowProblemReport(pass->problems, &problem);
 }
 
-/* Fills in what is wrong with it, the message being its name. */
-static bool
-fault_of_statement(const Node *statement, FlowProblem *problem)
+bool
+FlowParseFindFault(const Node *statement, bool is_command, FlowProblem *problem)
 {
 	if (IsA(statement, TransactionStmt))
-		return fault_of_transaction((const TransactionStmt *) statement,
+	{
+		(void) fault_of_transaction((const TransactionStmt *) statement,
 									problem);
+		if (is_command)
+		{
+			problem->detail = "There is no transaction block, and none would be left open.";
+			problem->hint = "Use CALL of a procedure that commits.";
+		}
+		return true;
+	}
 	if (IsA(statement, CopyStmt))
 	{
 		const CopyStmt *copy = (const CopyStmt *) statement;

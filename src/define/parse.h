@@ -8,6 +8,7 @@
 
 #include "define/document.h"
 #include "define/problem.h"
+#include "nodes/nodes.h"
 
 /* Under whose eyes names are resolved */
 typedef struct FlowParseScope
@@ -24,5 +25,13 @@ typedef struct FlowParseScope
  */
 extern void FlowParseCheck(const FlowSpec *spec, const FlowParseScope *scope,
 						   FlowProblems *problems);
+
+/*
+ * True if no step, or no command, may have that statement at its top level; then
+ * sets sqlstate, detail and hint of the problem, and its message to what the
+ * statement is.
+ */
+extern bool FlowParseFindFault(const Node *statement, bool is_command,
+							   FlowProblem *problem);
 
 #endif							/* FLOW_PARSE_H */

@@ -191,7 +191,7 @@ compile_step(FlowStepDef *step, const FlowStepSpec *spec)
 		strcmp(isolation, "repeatable read") == 0 ? XACT_REPEATABLE_READ :
 		XACT_READ_COMMITTED;
 	step->batch = values[FLOW_OPT_BATCH].u.truth &&
-		step->isolation == XACT_READ_COMMITTED;
+		step->isolation == XACT_READ_COMMITTED && step->kind != FLOW_KIND_COMMAND;
 	compile_retry(&step->retry, spec);
 	compile_limits(step, &values[FLOW_OPT_LIMITS]);
 }
@@ -234,7 +234,8 @@ compile_sql(FlowStepDef *step, const FlowStepSpec *spec)
 
 	source->text = sql ? pstrdup(sql) : NULL;
 	source->expression = step->kind == FLOW_KIND_CHOICE ||
-		step->kind == FLOW_KIND_DELAY;
+		step->kind == FLOW_KIND_DELAY ||
+		(step->kind == FLOW_KIND_COMMAND && spec->values[FLOW_OPT_BUILD].u.truth);
 	source->result = source->expression ? FLOW_RESULT_VALUE :
 		choice_of(spec, FLOW_OPT_RESULT);
 	compile_expression(&step->sql[FLOW_SQL_CONDITION], spec, FLOW_OPT_CONDITION);

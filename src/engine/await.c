@@ -19,7 +19,9 @@
 
 #include "base/identity.h"
 #include "catalog/cat_run.h"
+#include "catalog/cat_workflow.h"
 #include "compat.h"
+#include "define/plan.h"
 #include "engine/await.h"
 #include "engine/context.h"
 #include "shmem/waiters.h"
@@ -29,6 +31,8 @@
 #define CHECK_CLIENT_AFTER	5000
 
 static void require_waitable(int64 run_id);
+static void refuse_command(int64 run_id);
+static const char *find_command(FlowDefinition *definition, List **seen);
 static void refuse(int64 run_id, const char *detail);
 static bool holds_strong_lock(void);
 static bool is_over(int64 run_id);
@@ -77,6 +81,56 @@ require_waitable(int64 run_id)
 		refuse(run_id, "This transaction reads with one snapshot, which cannot see the end of the run.");
 	if (holds_strong_lock())
 		refuse(run_id, "This transaction holds a lock that a step could wait for.");
+	refuse_command(run_id);
+}
+
+/*
+ * Who waits in a SELECT holds a snapshot, and a command may wait for that to go,
+ * as CREATE INDEX CONCURRENTLY does.
+ */
+static void
+refuse_command(int64 run_id)
+{
+	FlowIdentity identity;
+	const char *step = NULL;
+	List	   *seen = NIL;
+	FlowRunRow	run;
+
+	FlowIdentityRaise(&identity);
+	if (FlowRunLoad(run_id, &run))
+		step = find_command(FlowPlanLookup(run.definition_id), &seen);
+	FlowIdentityRestore(&identity);
+	if (step == NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot wait for run " INT64_FORMAT ", which has commands", run_id),
+			 errdetail("Step \"%s\" could wait for the transaction that waits for it.", step),
+			 errhint("Use LISTEN flow, or look at flow.run between transactions.")));
+}
+
+/* The name of a step of the definition, or of what it starts; NULL: none. */
+static const char *
+find_command(FlowDefinition *definition, List **seen)
+{
+	const char *found = NULL;
+
+	CHECK_FOR_INTERRUPTS();
+	if (list_member_int(*seen, definition->id))
+		return NULL;
+	*seen = lappend_int(*seen, definition->id);
+	for (int i = 0; i < definition->n_all && found == NULL; i++)
+	{
+		FlowStepDef *step = &definition->steps[i];
+		FlowWorkflow workflow;
+
+		if (step->kind == FLOW_KIND_COMMAND)
+			return step->name;
+		if (step->kind == FLOW_KIND_SUBFLOW &&
+			FlowWorkflowLoad(step->workflow, &workflow))
+			found = find_command(FlowPlanLookup(workflow.definition_id), seen);
+	}
+	return found;
 }
 
 static void

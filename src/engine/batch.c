@@ -24,6 +24,7 @@
 #include "define/limited.h"
 #include "engine/batch.h"
 #include "engine/claim.h"
+#include "engine/command.h"
 #include "engine/context.h"
 #include "engine/control.h"
 #include "engine/emission.h"
@@ -33,10 +34,8 @@
 #include "engine/limit.h"
 #include "engine/ready.h"
 #include "engine/redo.h"
-#include "engine/retry.h"
 #include "engine/session.h"
 #include "engine/suspect.h"
-#include "engine/total.h"
 #include "engine/waiting.h"
 #include "engine/watch.h"
 #include "guc.h"
@@ -87,6 +86,8 @@ FlowBatchDo(FlowBatch *batch, FlowPlan *plan)
 		if (batch->plan->repeats > 1)
 			stand_back(batch);
 		error = try_plan(batch);
+		if (error == NULL && batch->command != NULL)
+			FlowCommandRun(batch);
 		if (error == NULL && batch->isolated != NULL)
 		{
 			error = attempt(batch, FlowIsolatedScope(batch), FlowIsolatedRun);
@@ -101,7 +102,7 @@ FlowBatchDo(FlowBatch *batch, FlowPlan *plan)
 			plans = FlowRedoPlans(batch, error, plans);
 		}
 		else
-			plans = FlowSuspectPlans(batch, FlowIsolatedPlans(batch, plans));
+			plans = FlowSuspectPlans(batch, FlowIsolatedPlans(batch, FlowCommandPlans(batch, plans)));
 		if (plans != NIL && batch->release != NULL)
 			batch->release(batch);
 		MemoryContextDelete(batch->context);
@@ -183,6 +184,7 @@ reset_try(FlowBatch *batch)
 	batch->controls = NIL;
 	batch->current = NULL;
 	batch->isolated = NULL;
+	batch->command = NULL;
 	batch->n_claimed = 0;
 	batch->n_executed = 0;
 	batch->ends = false;
@@ -213,7 +215,7 @@ do_try(void *arg)
 		run_items(batch);
 	}
 	AtEOXact_GUC(false, nest);
-	if (!FlowIsolatedPrepare(batch))
+	if (!FlowCommandPrepare(batch) && !FlowIsolatedPrepare(batch))
 		FlowFlush(batch);
 }
 
@@ -250,6 +252,7 @@ next_item(FlowBatch *batch, int *next)
 
 		if (item->step == NULL || item->status != FLOW_STEP_READY ||
 			item->apart || FlowIsolatedIs(item) ||
+			(FlowCommandIs(item) && !FlowCommandMayRun(batch)) ||
 			FlowControlStops(batch, item->run->id))
 			continue;
 		if (item->step->batch || batch->n_executed == 0)
@@ -453,17 +456,7 @@ record_failure(FlowBatch *batch)
 			 item->step->part != FLOW_PART_HOOK) ||
 			item->attempt != plan->failed_attempt || item->ended)
 			continue;
-		item->failure = plan->failure;
-		item->started_at = plan->failed_start;
-		item->finished_at = GetCurrentTimestamp();
-		item->next_at = FlowRetryComputeNext(&item->step->retry,
-											 item->attempt - item->attempt_base,
-											 plan->failure->sqlstate,
-											 item->finished_at,
-											 FlowRedoChance());
-		item->status = TIMESTAMP_IS_NOEND(item->next_at)
-			? FLOW_STEP_FAILED : FLOW_STEP_SLEEPING;
-		FlowTotalBound(item);
+		FlowRedoFail(item, plan->failure, plan->failed_start);
 	}
 }
 

@@ -47,11 +47,9 @@ typedef struct FlowRunRef
 	Datum		input;			/* jsonb */
 
 	bool		whole;			/* no step ended before it, nor can outside */
-	bool		ended_known;	/* the table had no end of a step that is not
-								 * in "ends" */
+	bool		ended_known;	/* all ends in the table are in "ends" */
 	FlowEnds	ends;			/* of its steps, as this batch sees them */
-	int		   *tried;			/* by step number: attempts so far, of an
-								 * early run; NULL: not read */
+	int		   *tried;			/* attempts by step of an early run, or NULL */
 	struct FlowItem **items;	/* by step number: those of this batch */
 	Datum	   *outputs;		/* by step number: outputs read so far */
 	uint8	   *outputs_state;	/* 0 not read, 1 value, 2 null */
@@ -96,16 +94,15 @@ typedef struct FlowItem
 	List	   *emissions;		/* of FlowEmission, in order */
 	bool		handled;		/* another step takes its failure over */
 	bool		overtaken;		/* it was ended while it ran, or waited to */
-	struct FlowWaiting *waiting;	/* of steps that may wait (waiting.h) */
+	struct FlowWaiting *waiting;	/* of steps that may wait */
 	bool		admitted;		/* it has its place under its limits */
 	bool		wants_place;	/* of a step: it has none, and needs one */
 	const char *limit_key;		/* its key, if it is to wait for one */
 	bool		again;			/* it has ended well, and runs again */
-	TimestampTz total_due;		/* when its total_timeout is over; 0: not
-								 * looked up */
+	TimestampTz total_due;		/* total_timeout is over; 0: unknown */
+	struct FlowCommand *command;	/* of a command (command.h) */
 	struct FlowAgain *asked;	/* that it runs again (round.h); NULL: not */
-	Datum		value;			/* jsonb: the item it runs for; of a step that
-								 * has items, all of them */
+	Datum		value;			/* jsonb: the item it runs for; or all of them */
 	bool		has_value;
 } FlowItem;
 
@@ -156,7 +153,8 @@ typedef struct FlowBatch
 	List	   *suspects;		/* of FlowCrashRow: steps of its runs */
 	List	   *suspect_steps;	/* of FlowCrashCount: of its definitions */
 	FlowItem   *current;		/* being executed */
-	FlowItem   *isolated;		/* is to run at its own isolation level */
+	FlowItem   *isolated;		/* is to run at its own isolation level, */
+	FlowItem   *command;		/* ... or outside a transaction */
 	int			n_claimed;
 	int			n_executed;
 	bool		ends;			/* commit after this step */

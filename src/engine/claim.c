@@ -19,6 +19,7 @@
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_task.h"
 #include "engine/claim.h"
+#include "engine/command.h"
 #include "engine/control.h"
 #include "engine/deadline.h"
 #include "engine/emission.h"
@@ -85,7 +86,8 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 		!FlowWaitingIsLook(&row->key) && !FlowDeadlineIs(&row->key))
 		obey(batch, row);
 	else if (batch->plan->failure == NULL &&
-			 ((row->run_status == FLOW_RUN_PAUSED && !row->ended && !is_hook(row)) ||
+			 ((row->run_status == FLOW_RUN_PAUSED && !row->ended && !row->has_result &&
+			   !is_hook(row)) ||
 			  row->run_status == FLOW_RUN_HELD))
 		return;					/* resuming it makes the step known again */
 	if (row->run_status == FLOW_RUN_PENDING &&
@@ -105,16 +107,18 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 	if (row->key.step_no != FLOW_STEP_RUN)
 	{
 		item->step = &run->definition->steps[row->key.step_no - 1];
-		item->wants_place = FlowLimitWants(batch, item);
 		if (FlowItemIsStep(item))
 			run->items[row->key.step_no] = item;
 		if (row->ended)
 			FlowIsolatedRecall(batch, item, &row->end);
+		else if (row->has_result)
+			FlowCommandNoteRun(item, &row->end);
 		else if (!FlowRunLets(run, item->step))
 			item->status = FLOW_STEP_CANCELLED;
 		if (item->status == FLOW_STEP_CANCELLED &&
 			memcmp(&item->key, &batch->plan->interrupted, sizeof(FlowStepKey)) == 0)
 			item->started_at = batch->plan->interrupted_start;
+		item->wants_place = !row->has_result && FlowLimitWants(batch, item);
 	}
 	batch->items = lappend(batch->items, item);
 	batch->n_claimed++;

@@ -24,6 +24,7 @@
 #include "catalog/cat_release.h"
 #include "define/access.h"
 #include "engine/changes.h"
+#include "engine/command.h"
 #include "engine/context.h"
 #include "engine/control.h"
 #include "engine/deadline.h"
@@ -58,6 +59,7 @@ static void require_right(const FlowRunRow *run, FlowControlVerb verb);
 static void raise_no_right(const FlowRunRow *run, const char *participle);
 static bool is_there(const FlowRunRow *run, FlowControlVerb verb);
 static bool is_legal(const FlowRunRow *run, FlowControlVerb verb);
+static const char *function_of(FlowControlVerb verb);
 static bool remember(const FlowControl *control, FlowRunRow *run);
 static void require_legal(const FlowRunRow *run, FlowControlVerb verb);
 static void pass_down(const FlowRunRow *run, FlowControlVerb verb);
@@ -264,6 +266,19 @@ require_legal(const FlowRunRow *run, FlowControlVerb verb)
 				 : errhint("Use flow_retry() for a run that has failed or was cancelled.")));
 }
 
+static const char *
+function_of(FlowControlVerb verb)
+{
+	static const char *const names[] = {
+		[FLOW_CONTROL_PAUSE] = "flow_pause",
+		[FLOW_CONTROL_RESUME] = "flow_resume",
+		[FLOW_CONTROL_CANCEL] = "flow_cancel",
+		[FLOW_CONTROL_RETRY] = "flow_retry",
+	};
+
+	return names[verb];
+}
+
 /*
  * Inside a step: what the function returns takes into account what the steps
  * of this batch have asked for before.
@@ -276,6 +291,7 @@ remember(const FlowControl *control, FlowRunRow *run)
 	FlowControl *copy;
 	ListCell   *cell;
 
+	FlowCommandRefuse(FlowContextItem(), function_of(control->verb));
 	foreach(cell, batch->controls)
 	{
 		FlowControl *earlier = lfirst(cell);

@@ -24,6 +24,7 @@
 
 #include "base/identity.h"
 #include "base/install.h"
+#include "engine/command.h"
 #include "engine/context.h"
 #include "engine/execute.h"
 #include "engine/kinds/kind.h"
@@ -56,6 +57,7 @@
 /* The step that ran last, should this worker have to be ended because of it */
 static FlowOverdue last;
 static int32 last_definition_id;
+static ErrorContextCallback outside;
 static bool is_past_limit = false;	/* it came to its end, but too late */
 
 static void begin(FlowBatch *batch, FlowItem *item);
@@ -220,9 +222,10 @@ run_kind(FlowBatch *batch, FlowItem *item)
 	item->status = FLOW_STEP_COMPLETED;
 	if (FlowWaitingIs(item->step))
 		FlowWaitingBegin(item);
-	else
+	else if (!FlowCommandHasRun(item))
 		FlowTotalRequire(item);
 	if ((item->waiting != NULL && item->waiting->begun) || item->admitted ||
+		FlowCommandHasRun(item) ||
 		FlowRoundIsLater(item) || meets_condition(batch, item))
 	{
 		if (item->wants_place)
@@ -331,6 +334,58 @@ FlowExecuteNote(const ErrorData *error, void *arg)
 		FlowOverdueNote(&last);
 }
 
+void
+FlowExecuteBeginOutside(FlowBatch *batch, FlowItem *item)
+{
+	static const char *const pinned[][2] = {
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+	};
+	int64		limit = limit_of(batch, item);
+
+	is_past_limit = false;
+	batch->current = item;
+	item->started_at = GetCurrentTimestamp();
+	FlowSlotBegin(&item->key, item->step->definition->id, item->run->epoch,
+				  item->attempt, item->started_at);
+	FlowRecorderBeginStep(&item->key, item->step->definition->id,
+						  batch->plan->careful);
+	FlowContextEnter(batch, item);
+	FlowSessionBegin(false);
+	for (int i = 0; i < lengthof(pinned); i++)
+		SetConfigOption(pinned[i][0], pinned[i][1], PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("search_path", item->step->definition->search_path,
+					PGC_USERSET, PGC_S_SESSION);
+	outside.callback = describe;
+	outside.arg = item;
+	outside.previous = error_context_stack;
+	error_context_stack = &outside;
+
+	last.started_at = item->started_at;
+	last.limit = limit / 1000.0;
+	if (limit > 0)
+		FlowSlotSetDeadline(item->started_at + limit);
+	FlowWatchBegin(item->started_at, limit, 0, true);
+}
+
+/* An interrupt that came too late has done nothing, and is forgotten. */
+void
+FlowExecuteEndOutside(FlowBatch *batch, FlowItem *item)
+{
+	(void) FlowWatchTake();
+	QueryCancelPending = false;
+	(void) FlowSlotTakeInterrupt(item->key.run_id);
+	error_context_stack = outside.previous;
+	FlowContextEnter(NULL, NULL);
+	(void) FlowSessionEnd();
+	FlowRecorderEndStep();
+	item->finished_at = GetCurrentTimestamp();
+	batch->current = NULL;
+	FlowAverageNoteRun(item->step->definition->id, item->step->no,
+					   item->finished_at - item->started_at, false);
+}
+
 static void
 raise_limit(FlowItem *item, double limit)
 {
@@ -358,7 +413,7 @@ limit_of(const FlowBatch *batch, FlowItem *item)
 		limit = limit > 0 ? Min(limit, owner) : owner;
 	if (ceiling > 0)
 		limit = limit > 0 ? Min(limit, ceiling) : ceiling;
-	if (item->step->total_timeout > 0 && !waits)
+	if (item->step->total_timeout > 0 && !waits && !FlowCommandHasRun(item))
 	{
 		int64		left = Max(FlowTotalDue(item) - item->started_at, 1);
 

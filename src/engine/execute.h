@@ -17,6 +17,15 @@
 extern void FlowExecuteItem(FlowBatch *batch, FlowItem *item);
 
 /*
+ * Around a step that runs outside a transaction of ours, which FlowExecuteItem
+ * has looked at: what FlowExecuteItem does around one, but that the settings
+ * are for the session (FlowSessionReset), that no lock it waits for
+ * interrupts it, and that the slot stays published.
+ */
+extern void FlowExecuteBeginOutside(FlowBatch *batch, FlowItem *item);
+extern void FlowExecuteEndOutside(FlowBatch *batch, FlowItem *item);
+
+/*
  * Notes, before a batch is rolled back, that its step has met its time limit:
  * whoever claims the step before that is recorded must not run it again.  For
  * FlowGuardRunNoting.

@@ -25,6 +25,7 @@
 #include "catalog/catalog.h"
 #include "engine/changes.h"
 #include "engine/claim.h"
+#include "engine/command.h"
 #include "engine/context.h"
 #include "engine/control.h"
 #include "engine/flush.h"
@@ -380,7 +381,7 @@ note_done(FlowBatch *batch)
 				batch->n_done++;
 			continue;
 		}
-		if (item->apart || FlowIsolatedIs(item))
+		if (item->apart || FlowIsolatedIs(item) || FlowCommandIs(item))
 			continue;			/* it comes next, or is passed over */
 		ready = palloc0(sizeof(FlowReady));
 		ready->key = item->key;

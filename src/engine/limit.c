@@ -43,6 +43,7 @@
 #include "engine/limit.h"
 #include "engine/retry.h"
 #include "engine/statement.h"
+#include "engine/total.h"
 #include "engine/watch.h"
 #include "guc.h"
 #include "shmem/wake.h"
@@ -285,7 +286,10 @@ FlowLimitPutStep(FlowItem *item)
 		limits[n++] = FlowPlaceOfRun(run->definition->max_parallel, run->id);
 	for (int i = 0; i < step->n_limits; i++)
 		limits[n++] = step->limits[i];
-	FlowPlacePut(&item->key, limits, n, item->limit_key);
+	FlowTotalKeep(item);
+	FlowPlacePut(&item->key, limits, n, item->limit_key, FlowTotalDue(item));
+	if (!TIMESTAMP_IS_NOEND(FlowTotalDue(item)))
+		FlowWakeNoteDue(&item->key, FlowTotalDue(item));
 	FlowWakeNoteAdmit();
 }
 

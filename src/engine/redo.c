@@ -191,6 +191,34 @@ failure_of(FlowBatch *batch, ErrorData *error)
 	return failure;
 }
 
+FlowFailure *
+FlowRedoFailureOf(FlowBatch *batch, ErrorData *error)
+{
+	FlowFailure *failure = failure_of(batch, error);
+	FlowWatchCause watch = FlowWatchTake();
+
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		classify_cancel(batch, error, watch, failure) != CAUSE_STEP)
+		return NULL;
+	return failure;
+}
+
+void
+FlowRedoFail(FlowItem *item, FlowFailure *failure, TimestampTz started_at)
+{
+	item->failure = failure;
+	item->started_at = started_at;
+	item->finished_at = GetCurrentTimestamp();
+	item->next_at = FlowRetryComputeNext(&item->step->retry,
+										 item->attempt - item->attempt_base,
+										 failure->sqlstate,
+										 item->finished_at,
+										 FlowRedoChance());
+	item->status = TIMESTAMP_IS_NOEND(item->next_at)
+		? FLOW_STEP_FAILED : FLOW_STEP_SLEEPING;
+	FlowTotalBound(item);
+}
+
 /* What is kept of an error is bounded. */
 static char *
 clip(const char *text)

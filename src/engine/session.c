@@ -24,11 +24,13 @@
 #include "catalog/pg_type.h"
 #include "commands/prepare.h"
 #include "commands/sequence.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/lock.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 #include "utils/syscache.h"
@@ -71,6 +73,7 @@ static bool is_session_lock(Oid function);
 static void drop_left(void);
 static void drop_cursor(const char *name);
 static bool is_temporary(const ObjectAddress *object);
+static void reset(void *arg);
 static void clean(void *arg);
 
 void
@@ -120,6 +123,34 @@ FlowSessionClean(void)
 						error->message),
 				 errdetail("The worker ends, and another takes its place.")));
 	dirty = false;
+}
+
+/*
+ * As DISCARD ALL: settings, too, since what runs outside a transaction of ours
+ * commits its own.
+ */
+void
+FlowSessionReset(void)
+{
+	ErrorData  *error = FlowGuardRun(FLOW_GUARD_TRANSACTION, reset, NULL);
+
+	if (error != NULL || GetUserId() != GetAuthenticatedUserId())
+		ereport(FATAL,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not reset the session of a flow worker: %s",
+						error ? error->message : "its role has changed"),
+				 errdetail("The worker ends, and another takes its place.")));
+	dirty = false;
+}
+
+static void
+reset(void *arg)
+{
+	clean(NULL);
+	SetPGVariable("session_authorization", NIL, false);
+	ResetAllOptions();
+	SetConfigOption("application_name", "flow worker", PGC_USERSET,
+					PGC_S_SESSION);
 }
 
 static void

@@ -29,4 +29,10 @@ extern bool FlowSessionEnd(void);
  */
 extern void FlowSessionClean(void);
 
+/*
+ * The same, and settings, the role included, after what could commit them.  A
+ * session that cannot be reset is ended.
+ */
+extern void FlowSessionReset(void);
+
 #endif							/* FLOW_SESSION_H */

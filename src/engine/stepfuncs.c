@@ -16,6 +16,7 @@
 
 #include "catalog/cat_release.h"
 #include "define/item.h"
+#include "engine/command.h"
 #include "engine/context.h"
 #include "engine/emission.h"
 #include "engine/round.h"
@@ -166,6 +167,7 @@ flow_emit(PG_FUNCTION_ARGS)
 {
 	FlowItem   *item = FlowContextRequire("flow_emit");
 
+	FlowCommandRefuse(item, "flow_emit");
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -237,6 +239,7 @@ flow_set(PG_FUNCTION_ARGS)
 {
 	FlowItem   *item = FlowContextRequire("flow_set");
 
+	FlowCommandRefuse(item, "flow_set");
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -257,6 +260,7 @@ flow_again(PG_FUNCTION_ARGS)
 {
 	FlowItem   *item = FlowContextRequire("flow_again");
 
+	FlowCommandRefuse(item, "flow_again");
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),

@@ -75,11 +75,15 @@ refuse_kinds(int64 run_id, const char *workflow)
 	FlowIdentityRestore(&identity);
 	definition = FlowPlanLookup(run.definition_id);
 	for (int i = 0; i < definition->n_all; i++)
-		if (FlowWaitingIs(&definition->steps[i]) &&
-			definition->steps[i].kind != FLOW_KIND_SUBFLOW)
+		if (definition->steps[i].kind == FLOW_KIND_COMMAND ||
+			(FlowWaitingIs(&definition->steps[i]) &&
+			 definition->steps[i].kind != FLOW_KIND_SUBFLOW))
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("workflow \"%s\" cannot be executed at once", workflow),
+					 definition->steps[i].kind == FLOW_KIND_COMMAND ?
+					 errdetail("Step \"%s\" runs outside a transaction.",
+							   definition->steps[i].name) :
 					 errdetail("Step \"%s\" waits for something.",
 							   definition->steps[i].name),
 					 errhint("Use flow_start(), and let the workers run it.")));

@@ -226,6 +226,12 @@ FlowSlotDetach(void)
 }
 
 /* Called for each step.  The barrier is half of what the file header says. */
+bool
+FlowSlotIsAttached(void)
+{
+	return my_slot != NULL;
+}
+
 void
 FlowSlotBegin(const FlowStepKey *key, int32 definition_id, int32 epoch,
 			  int32 attempt, TimestampTz since)

@@ -46,6 +46,9 @@ typedef struct FlowSlotInfo
 extern void FlowSlotAttach(FlowProcessType type, Oid database, Oid role);
 extern void FlowSlotDetach(void);
 
+/* True if this process has a slot. */
+extern bool FlowSlotIsAttached(void);
+
 /* Publishes the step about to run; a full barrier follows. */
 extern void FlowSlotBegin(const FlowStepKey *key, int32 definition_id,
 						  int32 epoch, int32 attempt, TimestampTz since);

@@ -38,6 +38,8 @@ static const char *const points[] = {
 	"cancel-signal",			/* its victim is marked, not yet interrupted */
 	"claim-begin",				/* before the statement that locks the steps */
 	"claim-end",				/* after it */
+	"command-claimed",			/* a command is marked, and not run */
+	"command-run",				/* it has run, and that is not stored */
 	"commit",					/* before a commit that has to announce */
 	"control-locked",			/* a run is about to be changed by hand */
 	"emit-send",				/* events are read, not yet announced */

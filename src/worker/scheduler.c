@@ -47,6 +47,7 @@
 #include "shmem/testpoint.h"
 #include "worker/admit.h"
 #include "worker/emit.h"
+#include "worker/orphan.h"
 #include "worker/prune.h"
 #include "worker/refill.h"
 #include "worker/repair.h"
@@ -317,6 +318,8 @@ work(uint32 asked, TimestampTz now)
 
 	if (!FlowRepairRun(mode != FLOW_REFILL_OVERFLOWN))
 		return;
+	if (mode != FLOW_REFILL_OVERFLOWN)
+		FlowOrphanRun();
 	if (mode != FLOW_REFILL_OVERFLOWN || asked & FLOW_ASK_REFILL ||
 		FlowRefillNext() != DT_NOEND)
 		FlowRefillRun(mode);

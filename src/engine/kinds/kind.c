@@ -13,6 +13,7 @@
 
 static const FlowKindExecute execute_of[FLOW_KIND_COUNT] = {
 	[FLOW_KIND_APPROVAL] = FlowKindApprovalExecute,
+	[FLOW_KIND_COMMAND] = FlowKindCommandExecute,
 	[FLOW_KIND_CHOICE] = FlowKindChoiceExecute,
 	[FLOW_KIND_SUBFLOW] = FlowKindSubflowExecute,
 	[FLOW_KIND_DELAY] = FlowKindDelayExecute,

@@ -21,6 +21,9 @@ extern FlowKindExecute FlowKindExecuteOf(FlowStepKind kind);
 /* kinds/approval.c */
 extern void FlowKindApprovalExecute(FlowBatch *batch, FlowItem *item);
 
+/* kinds/command.c */
+extern void FlowKindCommandExecute(FlowBatch *batch, FlowItem *item);
+
 /* kinds/choice.c */
 extern void FlowKindChoiceExecute(FlowBatch *batch, FlowItem *item);
 
