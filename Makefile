@@ -208,6 +208,7 @@ REGRESS = \
 	joins \
 	limits \
 	maps \
+	on_result \
 	override \
 	owner \
 	reference \

@@ -89,6 +89,7 @@ FlowItemCompile(FlowDefinition *definition, const FlowStepSpec *spec,
 	memset(&step->sql[FLOW_SQL_AGAIN], 0, sizeof(FlowSqlText));
 	memset(&step->sql[FLOW_SQL_LIMIT_KEY], 0, sizeof(FlowSqlText));
 	step->n_limits = 0;
+	memset(&step->sql[FLOW_SQL_RESULT], 0, sizeof(FlowSqlText));
 	step->timeout = 0;
 	step->total_timeout = 0;
 	step->isolation = XACT_READ_COMMITTED;

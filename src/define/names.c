@@ -80,7 +80,7 @@ FlowNamesParserSetup(ParseState *pstate, void *arg)
 ParserSetupHook
 FlowNamesSetupOf(FlowSqlRole role)
 {
-	return role == FLOW_SQL_AGAIN ? setup_with_own : FlowNamesParserSetup;
+	return role >= FLOW_SQL_AGAIN ? setup_with_own : FlowNamesParserSetup;
 }
 
 static void

@@ -77,6 +77,7 @@ static const struct
 	{FLOW_OPT_UNDO, FLOW_SQL_STEP, ~0},
 	{FLOW_OPT_AGAIN, FLOW_SQL_AGAIN, 0},
 	{FLOW_OPT_LIMIT_KEY, FLOW_SQL_LIMIT_KEY, 0},
+	{FLOW_OPT_ON_RESULT, FLOW_SQL_RESULT, ~0},
 };
 
 static void collect_texts(Pass *pass);

@@ -48,10 +48,11 @@ typedef enum FlowSqlRole
 	FLOW_SQL_INPUT,
 	FLOW_SQL_FOR_EACH,
 	FLOW_SQL_LIMIT_KEY,
-	FLOW_SQL_AGAIN				/* sees the step's own output, too */
+	FLOW_SQL_AGAIN,				/* these see the step's own output, too */
+	FLOW_SQL_RESULT
 } FlowSqlRole;
 
-#define FLOW_SQL_ROLES		(FLOW_SQL_AGAIN + 1)
+#define FLOW_SQL_ROLES		(FLOW_SQL_RESULT + 1)
 
 typedef struct FlowSqlText
 {

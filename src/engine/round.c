@@ -26,6 +26,7 @@
 #include "shmem/wake.h"
 
 static int64 usec_of(const Interval *delay);
+static void take_result(FlowBatch *batch, FlowItem *item);
 static void evaluate(FlowBatch *batch, FlowItem *item);
 static void insert_task(FlowItem *item, const FlowTaskNew *row);
 
@@ -90,12 +91,28 @@ FlowRoundDecide(FlowBatch *batch, FlowItem *item)
 		return;
 	if (item->step->sql[FLOW_SQL_AGAIN].text !=NULL && item->asked == NULL)
 		evaluate(batch, item);
+	if (item->step->sql[FLOW_SQL_RESULT].text !=NULL && item->asked == NULL)
+		take_result(batch, item);
 	if (item->asked == NULL)
 		return;
 	item->again = true;
 	item->status = FLOW_STEP_SLEEPING;
 	item->next_at = Min(GetCurrentTimestamp() + item->asked->after,
 						FlowTotalDue(item));
+}
+
+/* The last round is the step's end: what on_result gives is the output. */
+static void
+take_result(FlowBatch *batch, FlowItem *item)
+{
+	bool		isnull;
+	Datum		output;
+
+	output = FlowStatementsRun(item->step, FLOW_SQL_RESULT,
+							   FlowContextParams(item->step->definition),
+							   batch->context, &isnull);
+	item->output = output;
+	item->has_output = !isnull;
 }
 
 static void

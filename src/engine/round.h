@@ -24,7 +24,10 @@ extern void FlowRoundAsk(FlowItem *item, const Interval *delay);
 /* True if this is not its first round: then its condition was met. */
 extern bool FlowRoundIsLater(const FlowItem *item);
 
-/* After its kind was executed: whether it has ended, or runs again. */
+/*
+ * After its kind was executed: whether it has ended, or runs again; if it has
+ * ended, its on_result is run.
+ */
 extern void FlowRoundDecide(FlowBatch *batch, FlowItem *item);
 
 /* In the flush, with the run locked: puts its task to sleep until then. */

@@ -28,6 +28,7 @@
 static FlowItem *ended_step(FlowBatch *batch, FlowItem *message);
 static int32 number_of(const FlowStepKey *key);
 static FlowStepKey key_of(const FlowItem *message);
+static void wake(const FlowRunRef *run, const FlowStepKey *key);
 static void take_end(FlowItem *item, const FlowChildRow *child);
 static FlowFailure *failure_of(const FlowChildRow *child);
 static char *text_of(const FlowChildRow *child, const char *key);
@@ -145,13 +146,19 @@ ended_step(FlowBatch *batch, FlowItem *message)
 	}
 	if (!FlowChildOf(&key, &child) || !FlowRunStatusIsFinal(child.status))
 		return NULL;
+	if (child.status == FLOW_RUN_COMPLETED &&
+		run->definition->steps[key.step_no - 1].sql[FLOW_SQL_RESULT].text !=NULL)
+	{
+		wake(run, &key);
+		return NULL;
+	}
 	item = palloc0(sizeof(FlowItem));
 	item->key = key;
 	item->run = run;
 	item->step = &run->definition->steps[key.step_no - 1];
 	item->has_task = true;
 	item->tid = task.tid;
-	item->attempt = task.attempt;
+	item->attempt = task.attempt + (FlowWaitingIs(item->step) ? 1 : 0);
 	item->ended = true;
 	item->started_at = child.created_at;
 	item->finished_at = GetCurrentTimestamp();
@@ -161,6 +168,22 @@ ended_step(FlowBatch *batch, FlowItem *message)
 	if (FlowItemIsStep(item))
 		run->items[key.step_no] = item;
 	return item;
+}
+
+/* It is executed again, since its on_result is to be run. */
+static void
+wake(const FlowRunRef *run, const FlowStepKey *key)
+{
+	FlowReady	ready;
+
+	FlowWaitingSetReady(key);
+	memset(&ready, 0, sizeof(ready));
+	ready.key = *key;
+	ready.workflow_id = run->workflow_id;
+	ready.definition_id = run->definition->id;
+	ready.priority = FlowPlanPriority(&run->definition->steps[key->step_no - 1],
+									  run->priority);
+	FlowWakeNoteReady(run->owner, &ready);
 }
 
 static void

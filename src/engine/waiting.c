@@ -52,7 +52,8 @@ FlowWaitingIs(const FlowStepDef *step)
 	return step->kind == FLOW_KIND_DELAY || step->kind == FLOW_KIND_WAIT ||
 		step->kind == FLOW_KIND_APPROVAL ||
 		(step->kind == FLOW_KIND_SUBFLOW &&
-		 (step->timeout > 0 || step->total_timeout > 0));
+		 (step->timeout > 0 || step->total_timeout > 0 ||
+		  step->sql[FLOW_SQL_RESULT].text !=NULL));
 }
 
 bool
@@ -253,8 +254,7 @@ FlowWaitingPark(FlowItem *item, FlowChanges *changes)
 	memset(&row, 0, sizeof(row));
 	row.key = item->key;
 	row.status = item->status;
-	row.attempt = item->step->kind == FLOW_KIND_SUBFLOW
-		? item->attempt : item->attempt - 1;
+	row.attempt = item->attempt - 1;
 	row.attempt_base = item->attempt_base;
 	row.due_at = Min(waiting->due_at, FlowTotalDue(item));
 	if (TIMESTAMP_IS_NOEND(row.due_at))

@@ -23,7 +23,7 @@ typedef struct FlowWaiting
 
 /*
  * True for the kinds that may have to wait; of those for another run, only the
- * ones with a time limit.
+ * ones that are executed again then: they have a time limit, or on_result.
  */
 extern bool FlowWaitingIs(const FlowStepDef *step);
 

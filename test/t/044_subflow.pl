@@ -12,7 +12,7 @@ flow_owner($node, 'shop');
 flow_audit($node);
 $node->safe_psql('postgres', 'SELECT flow_define($$leaf$$, ARRAY[' . join(',', audited('x'), audited('y', q{after => '{x}', batch => false})) . '])', @shop);
 $node->safe_psql('postgres', 'SELECT flow_define($$middle$$, ARRAY[' . join(',',
-	audited('b'), q{flow_subflow('one', 'leaf', after => '{b}')}, q{flow_subflow('two', 'leaf')}, audited('e', q{after => '{one,two}'})) . '])', @shop);
+	audited('b'), q{flow_subflow('one', 'leaf', after => '{b}', timeout => '1 h')}, q{flow_subflow('two', 'leaf', on_result => 'SELECT two AS of_two')}, audited('e', q{after => '{one,two}'})) . '])', @shop);
 $node->safe_psql('postgres', 'SELECT flow_define($$top$$, ARRAY[' . join(',',
 	audited('a'), q{flow_subflow('sub', 'middle', after => '{a}')}, audited('z', q{after => '{sub}'})) . '])', @shop);
 

@@ -122,6 +122,17 @@ like(value($node, "SELECT error->>'hint' FROM flow.step WHERE run_id = $run AND 
 is(value($node, "SELECT string_agg(mark || ' ' || attempt, ', ' ORDER BY mark, attempt) FROM marks WHERE run_id = $run"), 'f 1, r 1, r 2, u 1', '... and what they committed stays');
 is(value($node, "SELECT step, attempt, sqlstate FROM flow.attempt WHERE run_id = $run AND step = 'r'"), 'r|1|P0001', '... with each failed attempt');
 
+# ---- on_result: in the transaction that records the end
+$node->safe_psql('postgres', q{CREATE TABLE results (run_id bigint, a int, by text DEFAULT current_user); GRANT ALL ON results TO shop});
+define('results', q{flow_command('c', $$ CALL answer(1, 'b') $$, on_result => $$ SELECT flow_set('k', c), flow_emit('seen'); INSERT INTO results VALUES (flow.run_id, (c->>'a')::int) RETURNING a, by $$)},
+	q{flow_command('e', $$ CALL once('e') $$, retries => 1, retry_delay => '10 ms', on_result => $$ INSERT INTO results VALUES (0, 0); SELECT 1/0 $$, no_retry_on => '{}', on_error => 'continue')},
+	q{flow_step('z', $$ SELECT c, flow_get('k') AS k $$, after => '{c:seen}')});
+$run = start('results');
+is(ended($run, 'on_result of commands is run'), 'c completed 1, e failed 2 22012, z completed 1', '... and fails the attempt');
+is(value($node, "SELECT output FROM flow.step WHERE run_id = $run AND name = 'z'"), '{"c": {"a": 2, "by": "shop"}, "k": {"a": 2, "b": "b"}}', '... or gives the output');
+is(value($node, 'SELECT count(*), max(a) FROM results'), '1|2', '... once');
+is(value($node, "SELECT count(*) FROM marks WHERE run_id = $run"), '2', '... and the command is run again for the next attempt');
+
 # ---- what it leaves in the session
 define('mess', q{flow_command('m', 'CALL mess()')}, audited('w', q{after => '{m}'}),
 	q{flow_step('look', $$ SELECT current_user AS me, to_regclass('pg_temp.scratch') IS NOT NULL AS temp, current_setting('work_mem') AS work_mem, current_setting('application_name') AS app,

@@ -3,8 +3,9 @@
  *	  Steps of kind "subflow": another run, which the step waits for.
  *
  * The run is started in the transaction of the step, so there is one if and
- * only if the step waits.  How it ends is settled by engine/subflow.c; only one
- * with a time limit is executed again, when that has passed.
+ * only if the step waits.  How it ends is settled by engine/subflow.c; one
+ * with a time limit is executed again when that has passed, and one with
+ * on_result when its run has completed.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -49,7 +50,6 @@ FlowKindSubflowExecute(FlowBatch *batch, FlowItem *item)
 static void
 wait_on(FlowItem *item)
 {
-	item->attempt--;			/* the one that has started the run */
 	if (FlowSubflowRecall(item))
 		return;
 	FlowWaitingGoOn(item);
