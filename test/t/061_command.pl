@@ -176,6 +176,16 @@ is(value($node, "SELECT status FROM flow.step WHERE run_id = $runs[1] AND name =
 $holder->quit;
 wait_for($node, "(SELECT status = 'completed' FROM flow.run WHERE id = $runs[1])", '... which ends');
 $holder = $node->background_psql('postgres', on_error_die => 1);
+$holder->query_safe('SELECT pg_advisory_lock(1)');
+define('deadly', q{flow_command('d', 'SELECT pg_advisory_lock(1)', retries => 5)});
+$run = start('deadly');
+foreach my $attempt (1, 2)
+{
+	wait_for($node, "EXISTS (SELECT FROM flow.activity f JOIN pg_stat_activity a USING (pid) WHERE f.run_id = $run AND f.attempt = $attempt AND a.wait_event = 'advisory')");
+	$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM flow.activity WHERE run_id = $run");
+}
+is(ended($run, 'a command whose worker was ended twice fails'), 'd failed 3 WF005', '... whatever its retries say');
+$holder->query_safe('SELECT pg_advisory_unlock(1)');
 foreach my $mode (qw(immediate fast))
 {
 	$holder->query_safe('SELECT pg_advisory_lock(1)');
