@@ -164,6 +164,28 @@ like(value($node, "SELECT status FROM flow.step WHERE run_id = $paused AND name 
 $node->safe_psql('postgres', "SELECT flow_resume($paused)", @shop);
 is(ended($paused, '... until it goes on'), 'a completed 1, l completed 1, z skipped 0, always completed 1', '... to its end');
 
+# ---- places under limits: a command that runs has its own
+$holder->query_safe('SELECT pg_advisory_lock(1)');
+$node->safe_psql('postgres', q{SELECT flow_limit('one', running => 1)}, @shop);
+define('limited', q{flow_command('l', $$ CALL linger('l') $$, limits => '{one}')});
+define('hurried', q{flow_step('h', 'SELECT 1', limits => '{one}', total_timeout => '1 s')});
+$node->safe_psql('postgres', q{SELECT flow_define('single', ARRAY[flow_command('l', $$ CALL linger('l') $$)], max_runs => 1)}, @shop);
+my ($first) = start('limited');
+wait_for($node, "EXISTS (SELECT FROM marks WHERE run_id = $first)");
+my $second = start('limited');
+my $hurried = start('hurried');
+wait_for($node, "(SELECT status = 'waiting' FROM flow.step WHERE run_id = $second)", 'a second command waits for its place');
+like(ended($hurried, 'a step that waits for a place for too long ends'), qr/^h failed 1 WF004$/, '... as too late');
+is(value($node, q{SELECT running, waiting FROM flow.limit_state WHERE name = 'one'}), '1|1', '... while one runs');
+my ($single, $next) = (start('single'), start('single'));
+wait_for($node, "EXISTS (SELECT FROM marks WHERE run_id = $single)");
+wait_for($node, "(SELECT waiting_for = 'a place under max_runs' FROM flow.run WHERE id = $next)", 'a run waits for one whose command runs');
+is(value($node, "SELECT status FROM flow.run WHERE id = $next"), 'pending', '... and does not begin');
+$holder->query_safe('SELECT pg_advisory_unlock(1)');
+is(ended($second, 'both run'), 'l completed 1', '... one after the other');
+is(ended($next, '... and both runs'), 'l completed 1', '... likewise');
+is(value($node, q{SELECT count(*) FROM flow_internal.task}), '0', '... and leave nothing');
+
 # ---- the process dies, the server goes down: at least once, and never lost
 $holder->query_safe('SELECT pg_advisory_lock(1)');
 my @runs = map { start('lingers') } 1 .. 2;
