@@ -433,7 +433,8 @@ store(FlowBatch *batch, Ending *ending)
 	{
 		QueryCancelPending = false;
 		error = FlowGuardRun(FLOW_GUARD_TRANSACTION, store_body, ending);
-		if (error == NULL)
+		ending->stored = error == NULL;
+		if (ending->stored)
 			return;
 		if (error->sqlerrcode != ERRCODE_QUERY_CANCELED)
 			rest(STORE_PAUSE << i);
@@ -462,7 +463,6 @@ store_body(void *arg)
 	FlowIdentityRaise(&identity);
 	(void) FlowCommandEnd(&ending->row, ending->started_at, ending->result);
 	FlowIdentityRestore(&identity);
-	ending->stored = true;
 }
 
 void
