@@ -26,8 +26,7 @@ foreach my $round (1 .. 3)
 	wait_for($node, q{EXISTS (SELECT FROM flow.activity WHERE type = 'worker' AND run_id IS NOT NULL)
 		OR NOT EXISTS (SELECT FROM flow_internal.task)});
 	my $pid = ask($node, q{SELECT max(pid) FROM flow.activity WHERE type = 'worker'});
-	kill 'KILL', $pid if $pid;
-	wait_through($node, 'true');
+	kill_through($node, $pid);
 }
 wait_through($node, 'NOT EXISTS (SELECT FROM flow_internal.task)', 'all runs end through crashes');
 is(value($node, q{SELECT string_agg(workflow || ' ' || status || ' ' || n, ', ' ORDER BY workflow) FROM

@@ -48,8 +48,7 @@ foreach my $round (1 .. 4)
 	$run = value($node, q{SELECT flow_start('many')}, @shop);
 	wait_for($node, "(SELECT items_done FROM flow.step WHERE run_id = $run AND name = 'm') > 100");
 	my $pid = ask($node, q{SELECT max(pid) FROM flow.activity WHERE type = 'worker'});
-	kill 'KILL', $pid if $pid;
-	wait_through($node, 'true');
+	kill_through($node, $pid);
 }
 wait_through($node, 'NOT EXISTS (SELECT FROM flow_internal.task)', 'maps end through crashes');
 is(value($node, q{SELECT count(*) FROM flow.run WHERE status <> 'completed'}), '0', '... well');

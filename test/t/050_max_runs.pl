@@ -162,8 +162,7 @@ foreach my $round (1 .. 4)
 		OR NOT EXISTS (SELECT FROM flow_internal.task)});
 	my $type = $round % 2 ? 'worker' : 'scheduler';
 	my $pid = ask($node, "SELECT max(pid) FROM flow.activity WHERE type = '$type'");
-	kill 'KILL', $pid if $pid;
-	wait_through($node, 'true');
+	kill_through($node, $pid);
 }
 wait_through($node, 'NOT EXISTS (SELECT FROM flow_internal.task)', 'all runs end through crashes');
 is(value($node, q{SELECT count(*) FROM flow.run WHERE workflow = 'storm' AND status <> 'completed'}), '0', '... every one');

@@ -209,8 +209,7 @@ foreach my $round (1 .. 6)
 		OR NOT EXISTS (SELECT FROM flow_internal.task))});
 	my $type = $round % 2 ? 'worker' : 'scheduler';
 	my $pid = ask($node, "SELECT max(pid) FROM flow.activity WHERE type = '$type'");
-	kill 'KILL', $pid if $pid;
-	wait_through($node, 'true');
+	kill_through($node, $pid);
 }
 $node->stop('immediate');
 $node->start;

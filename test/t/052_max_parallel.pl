@@ -82,8 +82,7 @@ foreach my $round (1 .. 4)
 		OR NOT EXISTS (SELECT FROM flow_internal.task))});
 	my $type = $round % 2 ? 'worker' : 'scheduler';
 	my $pid = ask($node, "SELECT max(pid) FROM flow.activity WHERE type = '$type'");
-	kill 'KILL', $pid if $pid;
-	wait_through($node, 'true');
+	kill_through($node, $pid);
 }
 wait_through($node, 'NOT EXISTS (SELECT FROM flow_internal.task)', 'all runs end through kills');
 cmp_ok(value($node, $most), '<=', 2, '... never more than two steps of a run at once');

@@ -231,8 +231,7 @@ foreach my $round (1 .. 4)
 {
 	linger(300);
 	my $pid = ask($node, q{SELECT max(pid) FROM flow.activity WHERE type = 'worker'});
-	kill 'KILL', $pid if $pid;
-	wait_through($node, 'true');
+	kill_through($node, $pid);
 }
 wait_through($node, 'NOT EXISTS (SELECT FROM flow_internal.task)', 'commands end through crashes');
 is(value($node, q{SELECT count(*) FROM flow.run r WHERE workflow = 'storm' AND (status = 'completed') <> (2 <= (SELECT count(*) FROM marks m WHERE m.run_id = r.id)

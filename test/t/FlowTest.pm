@@ -14,7 +14,7 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
   flow_node flow_owner flow_audit audited
-  ask linger wait_for wait_through wait_for_end problems is_consistent value steer);
+  ask linger kill_through wait_for wait_through wait_for_end problems is_consistent value steer);
 
 # A server that has flow preloaded and created in the database postgres;
 # further lines of configuration in %conf
@@ -112,6 +112,17 @@ sub wait_through
 	}
 	ok($came, $what) if $what || !$came;
 	return $came;
+}
+
+# Kills a process, if there is one, and waits until the server has noticed and
+# has come back
+sub kill_through
+{
+	my ($node, $pid) = @_;
+	my $offset = -s $node->logfile;
+
+	$node->wait_for_log(qr/was terminated by signal 9/, $offset) if $pid && kill 'KILL', $pid;
+	return wait_through($node, 'true');
 }
 
 # Does nothing for a random moment, in milliseconds at most: for a storm's choice
