@@ -419,6 +419,40 @@ FlowJsonPushText(JsonbParseState **state, JsonbIteratorToken token,
 	pushJsonbValue(state, token, &json);
 }
 
+/* Null, a scalar or a whole tree, as a value or an element. */
+void
+FlowJsonPushJsonb(JsonbParseState **state, JsonbIteratorToken token,
+				  Datum jsonb, bool isnull)
+{
+	JsonbValue	value = {.type = jbvNull};
+
+	if (!isnull)
+	{
+		Jsonb	   *tree = DatumGetJsonbP(jsonb);
+
+		if (!JB_ROOT_IS_SCALAR(tree) ||
+			!JsonbExtractScalar(&tree->root, &value))
+		{
+			value.type = jbvBinary;
+			value.val.binary.data = &tree->root;
+			value.val.binary.len = VARSIZE(tree) - VARHDRSZ;
+		}
+	}
+	pushJsonbValue(state, token, &value);
+}
+
+char *
+FlowJsonGetText(Datum object, const char *key)
+{
+	JsonbValue	buffer;
+	JsonbValue *value = getKeyJsonValueFromContainer(&DatumGetJsonbP(object)->root,
+													 key, strlen(key), &buffer);
+
+	if (value == NULL || value->type != jbvString)
+		return NULL;
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}
+
 int
 FlowFieldFind(const FlowField *fields, int n, const char *name)
 {

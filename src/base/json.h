@@ -98,6 +98,11 @@ extern void FlowValuePush(JsonbParseState **state, const FlowField *field,
 extern void FlowJsonPushKey(JsonbParseState **state, const char *key);
 extern void FlowJsonPushText(JsonbParseState **state, JsonbIteratorToken token,
 							 const char *text);
+extern void FlowJsonPushJsonb(JsonbParseState **state, JsonbIteratorToken token,
+							  Datum jsonb, bool isnull);
+
+/* A member of an object that is a string, copied; NULL if there is none. */
+extern char *FlowJsonGetText(Datum object, const char *key);
 
 /* Index of the field of that name, or -1. */
 extern int	FlowFieldFind(const FlowField *fields, int n, const char *name);

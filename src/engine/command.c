@@ -88,13 +88,11 @@ static void run_portal(const Call *call, Portal portal);
 static Datum result_of(FlowBatch *batch, FlowItem *item, ErrorData *error);
 static void log_failure(const FlowItem *item, const FlowFailure *failure);
 static Datum output_json(const FlowItem *item);
-static void push_output(JsonbParseState **state, Jsonb *output);
 static Datum failure_json(const FlowFailure *failure);
 static void push_text(JsonbParseState **state, const char *key, const char *string);
 static void store(FlowBatch *batch, Ending *ending);
 static void rest(long ms);
 static void store_body(void *arg);
-static char *get_text(Datum json, const char *key);
 
 bool
 FlowCommandIs(const FlowItem *item)
@@ -378,23 +376,9 @@ output_json(const FlowItem *item)
 	if (item->has_output)
 	{
 		FlowJsonPushKey(&state, "output");
-		push_output(&state, DatumGetJsonbP(item->output));
+		FlowJsonPushJsonb(&state, WJB_VALUE, item->output, false);
 	}
 	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
-}
-
-static void
-push_output(JsonbParseState **state, Jsonb *output)
-{
-	JsonbValue	value;
-
-	if (!JB_ROOT_IS_SCALAR(output) || !JsonbExtractScalar(&output->root, &value))
-	{
-		value.type = jbvBinary;
-		value.val.binary.data = &output->root;
-		value.val.binary.len = VARSIZE(output) - VARHDRSZ;
-	}
-	pushJsonbValue(state, WJB_VALUE, &value);
 }
 
 static Datum
@@ -469,7 +453,7 @@ void
 FlowCommandRecall(FlowBatch *batch, FlowItem *item)
 {
 	MemoryContext caller = MemoryContextSwitchTo(batch->context);
-	char	   *sqlstate = get_text(item->command->result, "sqlstate");
+	char	   *sqlstate = FlowJsonGetText(item->command->result, "sqlstate");
 	FlowFailure *failure;
 
 	item->started_at = item->command->started_at;
@@ -487,26 +471,13 @@ FlowCommandRecall(FlowBatch *batch, FlowItem *item)
 	{
 		failure = palloc0(sizeof(FlowFailure));
 		strlcpy(failure->sqlstate, sqlstate, sizeof(failure->sqlstate));
-		failure->message = get_text(item->command->result, "message");
-		failure->detail = get_text(item->command->result, "detail");
-		failure->hint = get_text(item->command->result, "hint");
-		failure->context = get_text(item->command->result, "context");
+		failure->message = FlowJsonGetText(item->command->result, "message");
+		failure->detail = FlowJsonGetText(item->command->result, "detail");
+		failure->hint = FlowJsonGetText(item->command->result, "hint");
+		failure->context = FlowJsonGetText(item->command->result, "context");
 		FlowRedoFail(item, failure, item->command->started_at);
 	}
 	MemoryContextSwitchTo(caller);
-}
-
-/* NULL if there is none. */
-static char *
-get_text(Datum json, const char *key)
-{
-	JsonbValue	buffer;
-	JsonbValue *value = getKeyJsonValueFromContainer(&DatumGetJsonbP(json)->root,
-													 key, strlen(key), &buffer);
-
-	if (value == NULL || value->type != jbvString)
-		return NULL;
-	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
 void

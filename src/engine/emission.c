@@ -29,8 +29,6 @@ static void append(FlowItem *item, const char *event, Datum payload,
 static void require_declared(const FlowStepDef *step, const char *event);
 static uint64 mask_of(const FlowStepDef *step, FlowStepStatus status,
 					  List *emissions);
-static void push_payload(JsonbParseState **state, JsonbIteratorToken token,
-						 const FlowEmission *emission);
 static List *emissions_of(FlowItem *item, const FlowStepDef *step);
 
 void
@@ -143,34 +141,12 @@ FlowEmissionsToJsonb(List *emissions)
 		if (!emission->isnull)
 		{
 			FlowJsonPushKey(&state, "payload");
-			push_payload(&state, WJB_VALUE, emission);
+			FlowJsonPushJsonb(&state, WJB_VALUE, emission->payload, false);
 		}
 		pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	}
 	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY,
 														   NULL)));
-}
-
-static void
-push_payload(JsonbParseState **state, JsonbIteratorToken token,
-			 const FlowEmission *emission)
-{
-	JsonbValue	value;
-
-	value.type = jbvNull;
-	if (!emission->isnull)
-	{
-		Jsonb	   *jsonb = DatumGetJsonbP(emission->payload);
-
-		if (!JB_ROOT_IS_SCALAR(jsonb) ||
-			!JsonbExtractScalar(&jsonb->root, &value))
-		{
-			value.type = jbvBinary;
-			value.val.binary.data = &jsonb->root;
-			value.val.binary.len = VARSIZE(jsonb) - VARHDRSZ;
-		}
-	}
-	pushJsonbValue(state, token, &value);
 }
 
 List *
@@ -210,7 +186,7 @@ FlowEmissionPayloads(FlowItem *item, const FlowStepDef *step, const char *event)
 		FlowEmission *emission = lfirst(cell);
 
 		if (strcmp(emission->event, event) == 0)
-			push_payload(&state, WJB_ELEM, emission);
+			FlowJsonPushJsonb(&state, WJB_ELEM, emission->payload, emission->isnull);
 	}
 	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY,
 														   NULL)));

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
+#include "base/json.h"
 #include "engine/context.h"
 #include "engine/deadline.h"
 #include "engine/finish.h"
@@ -82,34 +83,14 @@ object_of_sinks(FlowRunRef *run)
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	for (int no = 1; no <= run->definition->n_steps; no++)
 	{
-		JsonbValue	key;
-		JsonbValue	value;
 		Datum		output;
 		bool		isnull;
 
 		if (!is_completed_sink(run, no))
 			continue;
-		key.type = jbvString;
-		key.val.string.val = run->definition->steps[no - 1].name;
-		key.val.string.len = strlen(key.val.string.val);
-		pushJsonbValue(&state, WJB_KEY, &key);
-
 		output = FlowContextOutput(run, no, &isnull);
-		if (isnull)
-			value.type = jbvNull;
-		else
-		{
-			Jsonb	   *jsonb = DatumGetJsonbP(output);
-
-			if (!JB_ROOT_IS_SCALAR(jsonb) ||
-				!JsonbExtractScalar(&jsonb->root, &value))
-			{
-				value.type = jbvBinary;
-				value.val.binary.data = &jsonb->root;
-				value.val.binary.len = VARSIZE(jsonb) - VARHDRSZ;
-			}
-		}
-		pushJsonbValue(&state, WJB_VALUE, &value);
+		FlowJsonPushKey(&state, run->definition->steps[no - 1].name);
+		FlowJsonPushJsonb(&state, WJB_VALUE, output, isnull);
 	}
 	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT,
 														   NULL)));

@@ -13,6 +13,7 @@
 
 #include "utils/jsonb.h"
 
+#include "base/json.h"
 #include "define/item.h"
 #include "engine/emission.h"
 #include "engine/gather.h"
@@ -23,9 +24,7 @@
 
 static void gather(FlowItem *item, const FlowStepDef *step, const FlowMapRow *map);
 static Datum array_of(List *ends, int total);
-static void push_element(JsonbParseState **state, NullableDatum value);
 static FlowFailure *failure_of(const FlowMapRow *map, int step_no);
-static char *text_of(Datum error, const char *key);
 
 void
 FlowGather(FlowItem *item, const FlowMapRow *map)
@@ -79,7 +78,6 @@ static Datum
 array_of(List *ends, int total)
 {
 	JsonbParseState *state = NULL;
-	NullableDatum none = {(Datum) 0, true};
 	int			next = 1;
 	ListCell   *cell;
 
@@ -89,34 +87,14 @@ array_of(List *ends, int total)
 		const FlowItemEnd *end = lfirst(cell);
 
 		while (next < end->item_no && next++ <= total)
-			push_element(&state, none);
+			FlowJsonPushJsonb(&state, WJB_ELEM, (Datum) 0, true);
 		if (next++ <= total)
-			push_element(&state, end->output);
+			FlowJsonPushJsonb(&state, WJB_ELEM, end->output.value, end->output.isnull);
 	}
 	while (next++ <= total)
-		push_element(&state, none);
+		FlowJsonPushJsonb(&state, WJB_ELEM, (Datum) 0, true);
 	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY,
 														   NULL)));
-}
-
-static void
-push_element(JsonbParseState **state, NullableDatum datum)
-{
-	JsonbValue	value = {.type = jbvNull};
-
-	if (!datum.isnull)
-	{
-		Jsonb	   *jsonb = DatumGetJsonbP(datum.value);
-
-		if (!JB_ROOT_IS_SCALAR(jsonb) ||
-			!JsonbExtractScalar(&jsonb->root, &value))
-		{
-			value.type = jbvBinary;
-			value.val.binary.data = &jsonb->root;
-			value.val.binary.len = VARSIZE(jsonb) - VARHDRSZ;
-		}
-	}
-	pushJsonbValue(state, WJB_ELEM, &value);
 }
 
 /* That of the item that failed first. */
@@ -129,26 +107,13 @@ failure_of(const FlowMapRow *map, int step_no)
 
 	if (!FlowItemFailure(map->run_id, step_no, &end))
 		elog(ERROR, "no item of step %d has failed", map->step_no);
-	strlcpy(failure->sqlstate, text_of(end.error.value, "sqlstate"),
+	strlcpy(failure->sqlstate, FlowJsonGetText(end.error.value, "sqlstate"),
 			sizeof(failure->sqlstate));
-	failure->message = text_of(end.error.value, "message");
-	detail = text_of(end.error.value, "detail");
+	failure->message = FlowJsonGetText(end.error.value, "message");
+	detail = FlowJsonGetText(end.error.value, "detail");
 	failure->detail = detail ? psprintf("Item %d failed: %s", end.item_no, detail)
 		: psprintf("Item %d failed.", end.item_no);
-	failure->hint = text_of(end.error.value, "hint");
-	failure->context = text_of(end.error.value, "context");
+	failure->hint = FlowJsonGetText(end.error.value, "hint");
+	failure->context = FlowJsonGetText(end.error.value, "context");
 	return failure;
-}
-
-/* NULL if the error does not say. */
-static char *
-text_of(Datum error, const char *key)
-{
-	JsonbValue	buffer;
-	JsonbValue *value = getKeyJsonValueFromContainer(&DatumGetJsonbP(error)->root,
-													 key, strlen(key), &buffer);
-
-	if (value == NULL || value->type != jbvString)
-		return NULL;
-	return pnstrdup(value->val.string.val, value->val.string.len);
 }

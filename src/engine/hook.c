@@ -34,7 +34,6 @@ static int32 next_item(const FlowStepKey *key, const FlowChanges *changes);
 static Datum describe(const FlowRunRef *run, const FlowHappening *what);
 static void push(JsonbParseState **state, const char *key, const char *value);
 static FlowHookEvent event_of(FlowRunStatus status);
-static char *text_of(Datum error, const char *key);
 
 void
 FlowHookRaise(const FlowRunRef *run, const FlowHappening *what,
@@ -150,9 +149,9 @@ FlowHookRaiseEnd(const FlowRunRef *run, FlowRunStatus status,
 	FlowRunResult(run->id, &output, &error);
 	if (status == FLOW_RUN_FAILED && !error.isnull)
 	{
-		what.step = text_of(error.value, "step");
-		what.sqlstate = text_of(error.value, "sqlstate");
-		what.message = text_of(error.value, "message");
+		what.step = FlowJsonGetText(error.value, "step");
+		what.sqlstate = FlowJsonGetText(error.value, "sqlstate");
+		what.message = FlowJsonGetText(error.value, "message");
 	}
 	FlowHookRaise(run, &what, changes);
 }
@@ -171,19 +170,6 @@ event_of(FlowRunStatus status)
 		default:
 			return FLOW_HOOK_CANCELLED;
 	}
-}
-
-/* NULL if there is no such key. */
-static char *
-text_of(Datum error, const char *key)
-{
-	JsonbValue	buffer;
-	JsonbValue *value = getKeyJsonValueFromContainer(&DatumGetJsonbP(error)->root,
-													 key, strlen(key), &buffer);
-
-	if (value == NULL || value->type != jbvString)
-		return NULL;
-	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
 void

@@ -53,7 +53,6 @@ static void mark_ended(FlowBatch *batch, FlowItem *item, FlowHeldRow *task);
 static Datum write_asked(const FlowBatch *batch, const FlowItem *item);
 static void write_set(JsonbParseState **state, const FlowDatum *set);
 static void write_control(JsonbParseState **state, const FlowControl *control);
-static void push_value(JsonbParseState **state, Datum json);
 static void push_number(JsonbParseState **state, int64 number);
 static void push_text(JsonbParseState **state, const char *string);
 static void read_asked(FlowBatch *batch, FlowItem *item, Jsonb *asked);
@@ -292,7 +291,7 @@ write_asked(const FlowBatch *batch, const FlowItem *item)
 	foreach(cell, batch->controls)
 		write_control(&state, lfirst(cell));
 	pushJsonbValue(&state, WJB_END_ARRAY, NULL);
-	push_value(&state, FlowEmissionsToJsonb(item->emissions));
+	FlowJsonPushJsonb(&state, WJB_ELEM, FlowEmissionsToJsonb(item->emissions), false);
 	push_text(&state, item->status == FLOW_STEP_SKIPPED ? item->reason : NULL);
 	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY,
 														   NULL)));
@@ -304,7 +303,7 @@ write_set(JsonbParseState **state, const FlowDatum *set)
 	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
 	push_text(state, set->key);
 	if (!set->isnull)
-		push_value(state, set->value);
+		FlowJsonPushJsonb(state, WJB_ELEM, set->value, false);
 	pushJsonbValue(state, WJB_END_ARRAY, NULL);
 }
 
@@ -320,22 +319,6 @@ write_control(JsonbParseState **state, const FlowControl *control)
 	push_number(state, control->plain);
 	push_number(state, control->item_no);
 	pushJsonbValue(state, WJB_END_ARRAY, NULL);
-}
-
-static void
-push_value(JsonbParseState **state, Datum json)
-{
-	Jsonb	   *jsonb = DatumGetJsonbP(json);
-	JsonbValue	value;
-
-	if (!JB_ROOT_IS_SCALAR(jsonb) ||
-		!JsonbExtractScalar(&jsonb->root, &value))
-	{
-		value.type = jbvBinary;
-		value.val.binary.data = &jsonb->root;
-		value.val.binary.len = VARSIZE(jsonb) - VARHDRSZ;
-	}
-	pushJsonbValue(state, WJB_ELEM, &value);
 }
 
 static void

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "base/identity.h"
+#include "base/json.h"
 #include "catalog/cat_child.h"
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"
@@ -31,7 +32,6 @@ static FlowStepKey key_of(const FlowItem *message);
 static void wake(const FlowRunRef *run, const FlowStepKey *key);
 static void take_end(FlowItem *item, const FlowChildRow *child);
 static FlowFailure *failure_of(const FlowChildRow *child);
-static char *text_of(const FlowChildRow *child, const char *key);
 
 void
 FlowSubflowTell(int64 run_id, int32 step_no, int32 item_no, int32 what)
@@ -258,27 +258,13 @@ failure_of(const FlowChildRow *child)
 	}
 	else
 	{
-		strlcpy(failure->sqlstate, text_of(child, "sqlstate"),
+		strlcpy(failure->sqlstate, FlowJsonGetText(child->error.value, "sqlstate"),
 				sizeof(failure->sqlstate));
-		failure->message = text_of(child, "message");
-		failure->hint = text_of(child, "hint");
+		failure->message = FlowJsonGetText(child->error.value, "message");
+		failure->hint = FlowJsonGetText(child->error.value, "hint");
 	}
 	failure->detail = psprintf("Run " INT64_FORMAT ", which this step has started, %s.",
 							   child->id,
 							   child->status == FLOW_RUN_FAILED ? "failed" : "was cancelled");
 	return failure;
-}
-
-/* NULL if the error does not say. */
-static char *
-text_of(const FlowChildRow *child, const char *key)
-{
-	JsonbValue	buffer;
-	JsonbValue *value;
-
-	value = getKeyJsonValueFromContainer(&DatumGetJsonbP(child->error.value)->root,
-										 key, strlen(key), &buffer);
-	if (value == NULL || value->type != jbvString)
-		return NULL;
-	return pnstrdup(value->val.string.val, value->val.string.len);
 }

@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "base/identity.h"
+#include "base/json.h"
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"
 #include "define/plan.h"
@@ -26,7 +27,6 @@ static void refuse_kinds(int64 run_id, const char *workflow);
 static void raise_failure(int64 run_id, const char *workflow,
 						  NullableDatum error) pg_attribute_noreturn();
 static void raise_waiting(const FlowRunRow *run, const char *workflow) pg_attribute_noreturn();
-static char *text_of(Datum error, const char *key);
 
 Datum
 FlowWholeExecute(const char *workflow, Datum input, bool *isnull)
@@ -92,19 +92,19 @@ refuse_kinds(int64 run_id, const char *workflow)
 static void
 raise_failure(int64 run_id, const char *workflow, NullableDatum error)
 {
-	char	   *code = text_of(error.value, "sqlstate");
-	char	   *detail = text_of(error.value, "detail");
-	char	   *hint = text_of(error.value, "hint");
+	char	   *code = FlowJsonGetText(error.value, "sqlstate");
+	char	   *detail = FlowJsonGetText(error.value, "detail");
+	char	   *hint = FlowJsonGetText(error.value, "hint");
 
 	ereport(ERROR,
 			(errcode(code ? MAKE_SQLSTATE(code[0], code[1], code[2], code[3], code[4])
 					 : ERRCODE_INTERNAL_ERROR),
-			 text_of(error.value, "step") == NULL
+			 FlowJsonGetText(error.value, "step") == NULL
 			 ? errmsg("workflow \"%s\" failed: %s", workflow,
-					  text_of(error.value, "message"))
+					  FlowJsonGetText(error.value, "message"))
 			 : errmsg("step \"%s\" of workflow \"%s\" failed: %s",
-					  text_of(error.value, "step"), workflow,
-					  text_of(error.value, "message")),
+					  FlowJsonGetText(error.value, "step"), workflow,
+					  FlowJsonGetText(error.value, "message")),
 			 detail ? errdetail_internal("%s", detail)
 			 : errdetail("Nothing of run " INT64_FORMAT " is kept.", run_id),
 			 hint ? errhint("%s", hint) : 0));
@@ -132,17 +132,4 @@ raise_waiting(const FlowRunRow *run, const char *workflow)
 			 step ? errdetail("Step \"%s\" needs a worker, or waits for something.", step)
 			 : errdetail("The run is %s.", FlowRunStatusName(run->status)),
 			 errhint("Use flow_start(), and let the workers run it.")));
-}
-
-/* NULL if there is no such key. */
-static char *
-text_of(Datum error, const char *key)
-{
-	JsonbValue	buffer;
-	JsonbValue *value = getKeyJsonValueFromContainer(&DatumGetJsonbP(error)->root,
-													 key, strlen(key), &buffer);
-
-	if (value == NULL || value->type != jbvString)
-		return NULL;
-	return pnstrdup(value->val.string.val, value->val.string.len);
 }
