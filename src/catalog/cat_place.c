@@ -55,7 +55,7 @@ static FlowStatement put = {
 };
 
 static FlowStatement list_limits = {
-	.sql = "SELECT name, running, rate FROM flow_internal.\"limit\"",
+	.sql = "SELECT i.name, i.running, i.rate FROM flow_internal.\"limit\" i",
 	.expect = SPI_OK_SELECT,
 	.nargs = 0
 };
