@@ -60,13 +60,16 @@ static FlowStatement list_limits = {
 	.nargs = 0
 };
 
+/* Written so that they are not looked for among all that are ready. */
 #define PLACED \
-	"t.home = $1 AND t.limits IS NOT NULL AND t.admitted_at IS NOT NULL AND t.status = 'ready'"
+	"t.home = $1 AND t.limits IS NOT NULL AND t.admitted_at IS NOT NULL" \
+	" AND t.status IS NOT DISTINCT FROM 'ready'"
 
 static FlowStatement count = {
 	.sql = "SELECT t.limits, t.limit_key, pg_catalog.count(*)::pg_catalog.int4"
 	" FROM flow_internal.task t WHERE t.home = $1 AND t.limits IS NOT NULL"
-	" AND t.admitted_at IS NOT NULL AND (t.status = 'ready' OR " FLOW_TASK_IS_COMMAND("t") ")"
+	" AND t.admitted_at IS NOT NULL"
+	" AND (t.status IS NOT DISTINCT FROM 'ready' OR " FLOW_TASK_IS_COMMAND("t") ")"
 	" GROUP BY t.limits, t.limit_key",
 	.expect = SPI_OK_SELECT,
 	.nargs = 1,
