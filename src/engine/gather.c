@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "utils/jsonb.h"
 
 #include "base/json.h"
@@ -52,7 +53,7 @@ gather(FlowItem *item, const FlowStepDef *step, const FlowMapRow *map)
 		FlowItemEnd *end = lfirst(cell);
 
 		if (!end->output.isnull)
-			size += VARSIZE_ANY(DatumGetPointer(end->output.value));
+			size += toast_raw_datum_size(end->output.value);	/* not as it is stored */
 		if (!end->emits.isnull)
 			item->emissions = list_concat(item->emissions,
 										  FlowEmissionsFromJsonb(DatumGetJsonbP(end->emits.value)));
