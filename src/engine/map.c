@@ -321,12 +321,23 @@ find_tally(FlowRunRef *run, int step_no)
 	return tally;
 }
 
-/* Whoever has ended an item by hand asks to look at the run. */
+/*
+ * Whoever has ended an item by hand asks to look at the run.  An item that only
+ * waits makes no room, but there may be some: one flush does not fill it.
+ */
 void
 FlowMapSettle(FlowBatch *batch, FlowChanges *changes)
 {
 	ListCell   *cell;
 
+	foreach(cell, batch->items)
+	{
+		const FlowItem *item = lfirst(cell);
+
+		if (item->step != NULL && item->step->maps != 0 &&
+			item->status != FLOW_STEP_READY)
+			(void) find_tally(item->run, item->step->maps);
+	}
 	foreach(cell, batch->runs)
 	{
 		FlowRunRef *run = lfirst(cell);

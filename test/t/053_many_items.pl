@@ -29,5 +29,9 @@ foreach my $mode (qw(fail collect))
 	is(value($node, "SELECT count(*) FROM flow.item WHERE run_id = $run AND status = 'completed'"), '270', '... and no item does');
 }
 
+# Those that wait make room for no other, but leave some
+define('waits', q{flow_approval('a', for_each => 'SELECT n FROM generate_series(1, 900) n')});
+my $run = value($node, q{SELECT flow_start('waits')}, @shop);
+wait_for($node, "(SELECT count(*) FROM flow.item WHERE run_id = $run AND status = 'waiting') = 900", 'nine hundred items wait at once');
 $node->stop;
 done_testing();
