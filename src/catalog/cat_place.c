@@ -93,15 +93,19 @@ static FlowStatement read_groups = {
 	.argtypes = {INT8OID, TEXTARRAYOID, TEXTOID, INT4OID}
 };
 
-static FlowStatement read_waiters = {
-	.sql = "SELECT t.run_id, t.step_no, t.item_no, t.priority, t.ready_at,"
-	" t.asked IS NULL AND (SELECT r.status FROM flow_internal.run r WHERE r.id = t.run_id) = 'paused'"
-	" FROM flow_internal.task t WHERE " WAITING " AND t.limits = $2 AND t.limit_key = $3"
-	" ORDER BY t.priority DESC, t.ready_at, t.run_id, t.step_no, t.item_no LIMIT $4",
-	.expect = SPI_OK_SELECT,
-	.nargs = 4,
-	.argtypes = {INT8OID, TEXTARRAYOID, TEXTOID, INT4OID}
-};
+#define READ_WAITERS(lock) \
+	{ \
+		.sql = "SELECT t.run_id, t.step_no, t.item_no, t.priority, t.ready_at," \
+		" t.asked IS NULL AND (SELECT r.status FROM flow_internal.run r WHERE r.id = t.run_id) = 'paused'" \
+		" FROM flow_internal.task t WHERE " WAITING " AND t.limits = $2 AND t.limit_key = $3" \
+		" ORDER BY t.priority DESC, t.ready_at, t.run_id, t.step_no, t.item_no LIMIT $4" lock, \
+		.expect = SPI_OK_SELECT, \
+		.nargs = 4, \
+		.argtypes = {INT8OID, TEXTARRAYOID, TEXTOID, INT4OID} \
+	}
+
+static FlowStatement read_waiters = READ_WAITERS("");
+static FlowStatement read_free_waiters = READ_WAITERS(" FOR UPDATE OF t SKIP LOCKED");
 
 /* By key, and so that there is only one way to plan it */
 static FlowStatement admit = {
@@ -311,7 +315,7 @@ read_group(HeapTuple row)
 }
 
 int
-FlowPlaceReadWaiters(int64 home, const FlowPlaceGroup *group,
+FlowPlaceReadWaiters(int64 home, const FlowPlaceGroup *group, bool only_free,
 					 FlowPlaceWaiter *waiters, int max)
 {
 	Datum		args[4];
@@ -321,7 +325,8 @@ FlowPlaceReadWaiters(int64 home, const FlowPlaceGroup *group,
 	args[1] = group->stored;
 	args[2] = CStringGetTextDatum(group->key);
 	args[3] = Int32GetDatum(max);
-	n = (int) FlowStatementExecute(&read_waiters, args, NULL);
+	n = (int) FlowStatementExecute(only_free ? &read_free_waiters : &read_waiters,
+								   args, NULL);
 	for (int i = 0; i < n; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];

@@ -72,9 +72,12 @@ extern List *FlowPlaceCount(int64 home);
 /* Who waits, without the numbers: groups after that one (NULL: from the first). */
 extern List *FlowPlaceReadGroups(int64 home, const FlowPlaceGroup *after, int max);
 
-/* The best of a group that wait, best first; returns how many. */
+/*
+ * The best of a group that wait, best first; returns how many.  only_free:
+ * locks them, and passes over what somebody else has locked.
+ */
 extern int	FlowPlaceReadWaiters(int64 home, const FlowPlaceGroup *group,
-								 FlowPlaceWaiter *waiters, int max);
+								 bool only_free, FlowPlaceWaiter *waiters, int max);
 
 /*
  * Makes these ready, with a place or without one, if they still wait and nobody

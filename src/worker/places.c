@@ -9,6 +9,10 @@
  * that it would have got, so that those who need fewer cannot overtake it for
  * ever; one that is stopped by a rate does not, since that may be for hours.
  *
+ * What somebody has locked is chosen like the rest, since mostly nothing is.  If
+ * it could not be taken, the choice is made again among what is free: a client
+ * that idles in a transaction keeps nobody else waiting.
+ *
  * The max_parallel of a run is a limit as well, of its own steps alone.  A limit
  * that does not exist holds nobody.
  */
@@ -56,6 +60,7 @@ typedef struct Giving
 	FlowPlacesGiven *given;
 	List	   *limits;			/* of FlowLimitRow */
 	FlowLimitRow of_run;		/* the last one that is the places of a run */
+	bool		only_free;		/* look at nothing that somebody has locked */
 	HTAB	   *rooms;
 	int			n;				/* candidates */
 	int			max;
@@ -64,6 +69,7 @@ typedef struct Giving
 	FlowStepKey *paused;		/* steps of paused runs, which need not wait */
 } Giving;
 
+static void give(Giving *giving);
 static void begin(Giving *giving);
 static void add_taken(Giving *giving, const FlowPlaceGroup *group);
 static const FlowLimitRow *limit_of(Giving *giving, const char *name);
@@ -88,12 +94,23 @@ FlowPlacesGive(int64 home, int most, FlowPlacesGiven *given)
 
 	memset(given, 0, sizeof(*given));
 	given->next_at = DT_NOEND;
-	begin(&giving);
-	read_lines(&giving);
-	choose(&giving);
-	let_in(&giving);
+	give(&giving);
+	if (given->locked)
+	{
+		giving.only_free = true;
+		give(&giving);
+	}
 	put_back_paused(&giving);
 	forget_starts(&giving);
+}
+
+static void
+give(Giving *giving)
+{
+	begin(giving);
+	read_lines(giving);
+	choose(giving);
+	let_in(giving);
 }
 
 /* Counts who has a place; paused runs need none. */
@@ -178,6 +195,7 @@ read_lines(Giving *giving)
 	giving->max = giving->most;
 	giving->candidates = palloc(sizeof(Candidate) * giving->max);
 	giving->paused = palloc(sizeof(FlowStepKey) * giving->most);
+	giving->n = giving->n_paused = 0;
 	do
 	{
 		groups = FlowPlaceReadGroups(giving->home, after, READ_GROUPS);
@@ -206,7 +224,7 @@ read_line(Giving *giving, FlowPlaceGroup *group)
 		return;
 	room = Max(room, 1);
 	waiters = palloc(sizeof(FlowPlaceWaiter) * room);
-	n = FlowPlaceReadWaiters(giving->home, group, waiters, room);
+	n = FlowPlaceReadWaiters(giving->home, group, giving->only_free, waiters, room);
 	for (int i = 0; i < n; i++)
 	{
 		if (waiters[i].paused && giving->n_paused < giving->most)
@@ -345,7 +363,7 @@ let_in(Giving *giving)
 			keys[n++] = giving->candidates[i].waiter.key;
 	found = FlowPlaceAdmit(giving->home, keys, n, true, admitted);
 	announce(admitted, found);
-	given->locked = found < n;
+	given->locked |= found < n;
 	for (int i = 0; i < found; i++)
 		note_start(giving, &admitted[i].ready.key);
 }

@@ -200,6 +200,23 @@ $closed->query_safe('SELECT pg_advisory_unlock(504)');
 $closed->quit;
 wait_for_end($node);
 
+# A client that idles with a lock on what waits keeps nobody else waiting
+$closed = gate(505);
+define('shut', behind(505, 's', q{limits => '{one}'}));
+define('next', audited('s', q{limits => '{one}'}));
+$node->safe_psql('postgres', q{SELECT flow_start('shut')}, @shop);
+wait_for($node, q{(SELECT status FROM flow.step WHERE workflow = 'shut') = 'running'});
+my ($locked, $free) = map { value($node, q{SELECT flow_start('next')}, @shop) } 1 .. 2;
+wait_for($node, q{(SELECT waiting FROM flow.limit_state WHERE name = 'one' AND key IS NULL) = 2});
+my $client = $node->background_psql('postgres');
+$client->query_safe("BEGIN; SELECT flow_cancel($locked)");
+$closed->query_safe('SELECT pg_advisory_unlock(505)');
+$closed->quit;
+wait_for($node, "(SELECT status FROM flow.run WHERE id = $free) = 'completed'", 'a step that a client has locked holds up no other');
+$client->query_safe('ROLLBACK');
+$client->quit;
+wait_for_end($node, '... and has a place when the client lets go');
+
 # Through kills of workers and of the scheduler, and a crash, no place is lost or given twice
 $node->safe_psql('postgres', 'TRUNCATE beside');
 foreach my $round (1 .. 6)
