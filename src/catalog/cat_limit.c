@@ -145,6 +145,14 @@ static FlowStatement admit_runs = {
 	.argtypes = {INT8OID, INT4OID, TEXTOID, INT4OID}
 };
 
+static FlowStatement any_waits = {
+	.sql = "SELECT FROM flow_internal.task t WHERE t.home = $1 AND t.workflow_id = $2"
+	" AND t.limit_key = $3 AND " WAITING_RUNS " LIMIT 1",
+	.expect = SPI_OK_SELECT,
+	.nargs = 3,
+	.argtypes = {INT8OID, INT4OID, TEXTOID}
+};
+
 FlowRunLimit
 FlowLimitOfRuns(int32 workflow_id)
 {
@@ -262,6 +270,18 @@ FlowLimitAdmitRuns(int64 home, int32 workflow_id, const char *key, int n,
 		FlowLimitReadAdmitted(SPI_tuptable->vals[i], &admitted[i]);
 	SPI_freetuptable(SPI_tuptable);
 	return n;
+}
+
+bool
+FlowLimitAnyWaits(int64 home, int32 workflow_id, const char *key)
+{
+	Datum		args[3] = {Int64GetDatum(home), Int32GetDatum(workflow_id)};
+	bool		found;
+
+	args[2] = CStringGetTextDatum(key);
+	found = FlowStatementExecute(&any_waits, args, NULL) == 1;
+	SPI_freetuptable(SPI_tuptable);
+	return found;
 }
 
 void

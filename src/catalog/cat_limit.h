@@ -84,6 +84,9 @@ extern List *FlowLimitReadKeys(int64 home, int32 workflow_id, const char *after,
 extern int	FlowLimitAdmitRuns(int64 home, int32 workflow_id, const char *key,
 							   int n, FlowAdmitted *admitted);
 
+/* Whether a run waits under a key, though somebody has locked it. */
+extern bool FlowLimitAnyWaits(int64 home, int32 workflow_id, const char *key);
+
 /* For cat_place.c: a row of what was let in, in the order of the struct. */
 extern void FlowLimitReadAdmitted(HeapTuple row, FlowAdmitted *admitted);
 

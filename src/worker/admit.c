@@ -175,9 +175,11 @@ admit_key(int64 home, const FlowRunLimit *limit, const char *key, int room,
 		placed += admitted[i].placed;
 	}
 	look->n += n;
-	if (n == 0)
+	if (n == room)
+		return placed;
+	if (FlowLimitAnyWaits(home, limit->workflow_id, key))
 		look->locked = true;
-	return n < room ? -1 : placed;
+	return -1;
 }
 
 static HTAB *

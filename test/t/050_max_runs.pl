@@ -153,6 +153,23 @@ is(value($node, q{SELECT limit_key FROM flow_internal.run r WHERE r.workflow_id 
 is(value($node, q{SELECT limit_key FROM flow_internal.run r WHERE r.workflow_id = (SELECT id FROM flow.workflow WHERE name = 'writes')}),
 	'-', 'a key that cannot be computed, such as one that writes, is none');
 
+# What a client has locked, and keeps after all, is looked at again
+my $gate = $node->background_psql('postgres');
+$gate->query_safe('SELECT pg_advisory_lock(550)');
+define('kept', 'max_runs => 1', audited('a', 'batch => false', 'SELECT pg_advisory_lock_shared(550), pg_advisory_unlock_shared(550)'));
+my @kept = map { value($node, q{SELECT flow_start('kept')}, @shop) } 1 .. 3;
+wait_for($node, "(SELECT string_agg(status, ' ' ORDER BY id) FROM flow.run WHERE workflow = 'kept') = 'running pending pending'");
+my $client = $node->background_psql('postgres');
+$client->query_safe("BEGIN; SELECT flow_cancel($kept[1])");
+define('kept', 'max_runs => 3', audited('a', 'batch => false', 'SELECT pg_advisory_lock_shared(550), pg_advisory_unlock_shared(550)'));
+wait_for($node, "(SELECT status FROM flow.run WHERE id = $kept[2]) = 'running'", 'a run that a client has locked holds up no other');
+$client->query_safe('ROLLBACK');
+wait_for($node, "(SELECT status FROM flow.run WHERE id = $kept[1]) = 'running'", '... and has the next place when the client lets go');
+$client->quit;
+$gate->query_safe('SELECT pg_advisory_unlock(550)');
+$gate->quit;
+wait_for_end($node);
+
 # Through crashes no place is lost, and none is given twice
 define('storm', q{max_runs => 2, max_runs_by => $$ input->>'k' $$}, beside('storm', 'a'), beside('storm', 'b', q{after => '{a}'}));
 foreach my $round (1 .. 4)
