@@ -415,7 +415,9 @@ go_on(FlowRunRef *run, Tally *tally, FlowChanges *changes)
 
 /*
  * Takes away the items that nobody is running; they have not ended, so that
- * flow_retry finds them.  Returns how many are left to others.
+ * flow_retry finds them.  Returns how many are left to others.  Not one that
+ * waits: who has locked that one has no end of it to record (waiting.c), and
+ * nobody would come back for it.
  */
 static int
 stop_items(FlowBatch *batch, FlowRunRef *run, const FlowStepDef *step,
@@ -423,6 +425,7 @@ stop_items(FlowBatch *batch, FlowRunRef *run, const FlowStepDef *step,
 {
 	int			mine = 0;
 	int			all = 0;
+	int			waiting = 0;
 	ListCell   *cell;
 
 	foreach(cell, FlowTaskLockOf(run->id))
@@ -433,6 +436,7 @@ stop_items(FlowBatch *batch, FlowRunRef *run, const FlowStepDef *step,
 		if (task->key.step_no != step->no || (item == NULL && task->ended))
 			continue;
 		mine++;
+		waiting -= task->waits;
 		if (item != NULL && item->status != FLOW_STEP_READY &&
 			item->status != FLOW_STEP_SLEEPING &&
 			item->status != FLOW_STEP_WAITING)
@@ -444,8 +448,16 @@ stop_items(FlowBatch *batch, FlowRunRef *run, const FlowStepDef *step,
 			FlowSubflowTell(run->id, step->no, task->key.item_no, FLOW_ITEM_CANCEL);
 	}
 	foreach(cell, FlowTaskListOf(run->id))
-		if (((FlowTaskRow *) lfirst(cell))->key.step_no == step->no)
+	{
+		const FlowTaskRow *task = lfirst(cell);
+
+		if (task->key.step_no != step->no)
+			continue;
 		all++;
+		waiting += task->waits;
+	}
+	if (waiting > 0)
+		FlowBatchAbandon(batch, FLOW_VERDICT_AGAIN);
 	return all - mine;
 }
 

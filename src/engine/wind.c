@@ -35,7 +35,7 @@ static bool is_map(const FlowRunRef *run, const FlowTaskRow *task);
 static void take_away(FlowBatch *batch, FlowRunRef *run, const FlowTaskRow *task,
 					  FlowItem *item, FlowChanges *changes);
 static bool is_beside(const FlowRunRef *run, const FlowTaskRow *task);
-static int	count_tasks(const FlowRunRef *run);
+static int	count_tasks(const FlowRunRef *run, int *waiting);
 static FlowItem *item_of(FlowBatch *batch, const FlowStepKey *key);
 static bool always_runs(const FlowRunRef *run, const FlowTaskRow *task);
 static const char *reason_of(const FlowRunRef *run);
@@ -74,12 +74,16 @@ set_failing(FlowRunRef *run)
 /*
  * Takes away the tasks of a failing run that nobody is running.  Returns true
  * if there are others: steps that run right now, or have ended and are not yet
- * settled, whose worker will come here.
+ * settled, whose worker will come here.  For one that waits nobody would: who
+ * has locked it has claimed it by an old entry of the queue, and is waited for.
  */
 static bool
 take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 {
 	int			mine = 0;
+	int			all;
+	int			waiting;
+	int			locked = 0;		/* of those that wait, by this batch */
 	List	   *maps = NIL;
 	ListCell   *cell;
 
@@ -92,6 +96,7 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 			is_beside(run, task))
 			continue;
 		mine++;
+		locked += task->waits;
 		if (FlowChangesDeletes(changes, &task->tid))
 			continue;			/* it goes already */
 		if (item != NULL && item->status == FLOW_STEP_SLEEPING)
@@ -119,7 +124,10 @@ take_away_tasks(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes)
 		else
 			take_away(batch, run, task, item, changes);
 	}
-	if (count_tasks(run) > mine)
+	all = count_tasks(run, &waiting);
+	if (waiting > locked)
+		FlowBatchAbandon(batch, FLOW_VERDICT_AGAIN);
+	if (all > mine)
 		return true;
 	foreach(cell, maps)
 		take_away(batch, run, lfirst(cell), NULL, changes);
@@ -171,14 +179,21 @@ is_beside(const FlowRunRef *run, const FlowTaskRow *task)
 }
 
 static int
-count_tasks(const FlowRunRef *run)
+count_tasks(const FlowRunRef *run, int *waiting)
 {
 	int			n = 0;
 	ListCell   *cell;
 
+	*waiting = 0;
 	foreach(cell, FlowTaskListOf(run->id))
-		if (!is_beside(run, lfirst(cell)))
+	{
+		const FlowTaskRow *task = lfirst(cell);
+
+		if (is_beside(run, task))
+			continue;
 		n++;
+		*waiting += task->waits;
+	}
 	return n;
 }
 

@@ -83,6 +83,26 @@ foreach my $times (2, 8)
 	is_kept('child', undef, $times);
 }
 
+# What waits is taken away when its run fails, or its step because of another item
+$node->safe_psql('postgres', q{SELECT flow_define('asks', ARRAY[flow_approval('ok')]);
+	SELECT flow_define('fails', ARRAY[flow_approval('w'), flow_subflow('s', 'asks')]);
+	SELECT flow_define('items', ARRAY[flow_subflow('w', 'asks', for_each => 'SELECT n FROM generate_series(1, 2) n')])});
+foreach my $case ([ 'fails', 'step_no = 1', 'parent_step = 2' ], [ 'items', 'item_no = 2', 'parent_item = 1' ])
+{
+	my ($workflow, $held, $rejected) = @$case;
+	my $run = value($node, "SELECT flow_start('$workflow')");
+
+	wait_for($node, "(SELECT count(*) FROM flow_internal.task WHERE run_id = $run AND status = 'waiting') = 2"
+		. " AND NOT EXISTS (SELECT FROM flow_internal.task WHERE run_id > $run AND status <> 'waiting')");
+	is($holder->query_safe("BEGIN; SELECT status FROM flow_internal.task WHERE run_id = $run AND $held FOR UPDATE"), 'waiting', "$workflow: somebody holds what waits");
+	my $child = value($node, "SELECT id FROM flow_internal.run WHERE parent_run = $run AND $rejected");
+	value($node, "SELECT flow_reject($child, 'ok')");
+	ends_as($node, $child, 'failed', '... and something else fails');
+	ends_as($node, value($node, q{SELECT flow_start('below')}), 'completed', '... which has been looked at');
+	$holder->query_safe('COMMIT');
+	ends_as($node, $run, 'failed', '... when the row is free it is taken away');
+}
+
 $holder->quit;
 wait_for_end($node);
 is_consistent($node);
