@@ -147,7 +147,7 @@ static FlowStatement erases[] = {
 		  " WHERE r.run_id = ANY ($1) AND ($2 OR r.detail IS NOT NULL)"),
 	ERASE("UPDATE", "run",
 		  "SET input = '{}', output = NULL, error = r.error" WITHOUT_TEXTS ","
-		  " status_reason = NULL,"
+		  " status_reason = NULL, limit_key = NULL,"
 		  " key = CASE WHEN $2 THEN " FLOW_KEY_HASH("r.key") " ELSE r.key END,"
 		  " erased = CASE WHEN $2 THEN 2 ELSE 1 END,"
 		  " erased_at = COALESCE(r.erased_at, pg_catalog.clock_timestamp())"

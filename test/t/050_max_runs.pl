@@ -150,6 +150,8 @@ $node->safe_psql('postgres', q{SELECT flow_start('owned'); SELECT flow_start('wr
 wait_for_end($node, 'runs that somebody else has started end');
 is(value($node, q{SELECT limit_key FROM flow_internal.run r WHERE r.workflow_id = (SELECT id FROM flow.workflow WHERE name = 'owned')}),
 	'=shop shop', 'the key is computed as the owner, in its own session');
+is(value($node, q{SELECT flow_delete_data(r.id) FROM flow.run r WHERE workflow = 'owned'}), 't');
+is(value($node, q{SELECT count(*) FROM flow_internal.run r WHERE erased > 0 AND limit_key IS NOT NULL}), '0', '... and goes with what the run was about');
 is(value($node, q{SELECT limit_key FROM flow_internal.run r WHERE r.workflow_id = (SELECT id FROM flow.workflow WHERE name = 'writes')}),
 	'-', 'a key that cannot be computed, such as one that writes, is none');
 
