@@ -60,6 +60,15 @@ static FlowStatement read_items = {
 	.argtypes = {INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID}
 };
 
+/* Ended by hand before it was known that there are not so many */
+static FlowStatement forget_beyond = {
+	.sql = "DELETE FROM flow_internal.outcome"
+	" WHERE run_id = $1 AND step_no = $2 AND item_no > $3",
+	.expect = SPI_OK_DELETE,
+	.nargs = 3,
+	.argtypes = {INT8OID, INT4OID, INT4OID}
+};
+
 static FlowStatement count_ends = {
 	.sql = "SELECT pg_catalog.count(*) FILTER (WHERE status <> 'failed'),"
 	" pg_catalog.count(*) FILTER (WHERE status = 'failed') FROM flow_internal.outcome"
@@ -290,6 +299,15 @@ FlowItemRead(const FlowStepKey *keys, const int32 *steps, int n,
 		result[i].value = FlowRowDatum(SPI_tuptable->vals[i], 1, &result[i].isnull);
 	SPI_freetuptable(SPI_tuptable);
 	pfree(columns);
+}
+
+void
+FlowItemForgetBeyond(int64 run_id, int32 step_no, int32 total)
+{
+	Datum		args[3] = {Int64GetDatum(run_id), Int32GetDatum(step_no)};
+
+	args[2] = Int32GetDatum(total);
+	FlowStatementExecute(&forget_beyond, args, NULL);
 }
 
 void

@@ -58,6 +58,9 @@ extern void FlowItemInsert(int64 run_id, int32 step_no, const Datum *items, int 
 extern void FlowItemRead(const FlowStepKey *keys, const int32 *steps, int n,
 						 NullableDatum *items);
 
+/* Forgets ends of items of a step that it turned out not to have. */
+extern void FlowItemForgetBeyond(int64 run_id, int32 step_no, int32 total);
+
 /* How many have ended well, and failed, of a step that runs for each. */
 extern void FlowItemCount(int64 run_id, int32 step_no, int32 total,
 						  int32 *done, int32 *failed);

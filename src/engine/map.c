@@ -188,7 +188,10 @@ FlowMapPark(FlowItem *item)
 	map.live = 0;
 	map.done = map.failed = 0;
 	if (run->early)
+	{
+		FlowItemForgetBeyond(run->id, step->no, map.total);
 		FlowItemCount(run->id, step->no, map.total, &map.done, &map.failed);
+	}
 	FlowMapUpdate(&map);
 	(void) find_tally(run, item->step->no);
 }

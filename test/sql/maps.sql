@@ -247,6 +247,15 @@ SELECT flow_drain(:run, max_steps => 2), flow_finish(:run, 'm', '"all"'), flow_d
 SELECT * FROM steps;
 SELECT output FROM last_run;
 
+-- ... also of one that it turns out not to have: then nothing is left of that
+SELECT flow_define('map_beyond', ARRAY[
+	flow_step('m', $$ SELECT note('m', item_no::text) $$, for_each => $$ '[1, 2]'::jsonb $$, undo => $$ SELECT note('undo', item_no::text) $$),
+	flow_step('z', $$ SELECT 1 / 0 $$, after => '{m}')]);
+SELECT flow_start('map_beyond') AS beyond \gset
+SELECT flow_finish(:beyond, 'm', '"mock"', item_no => 2), flow_finish(:beyond, 'm', '"mock"', item_no => 3);
+SELECT flow_drain(:beyond) > 0, logged();
+SELECT step_no, item_no, status FROM flow_internal.outcome WHERE run_id = :beyond AND item_no > 0 ORDER BY 1, 2;
+
 -- What ran is taken over with its items
 SELECT flow_rerun(:run, 'm') > 0, flow_drain(), logged();
 SELECT flow_rerun((SELECT id FROM last_run), 'z') > 0, flow_drain(), logged();
