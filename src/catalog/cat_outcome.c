@@ -33,6 +33,18 @@ static FlowStatement list_of = {
 	.argtypes = {INT8ARRAYOID}
 };
 
+/* Does not read the outcomes of items on its way; there is one way to plan it */
+static FlowStatement probe = {
+	.sql = "SELECT o.run_id, o.step_no, o.item_no, o.status, o.attempt, o.emits"
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS k(run_id, steps),"
+	" LATERAL pg_catalog.generate_series(1, k.steps) AS s(no),"
+	" LATERAL (SELECT * FROM flow_internal.outcome o WHERE o.run_id = k.run_id"
+	" AND o.step_no = s.no AND o.item_no = 0 OFFSET 0) o",
+	.expect = SPI_OK_SELECT,
+	.nargs = 2,
+	.argtypes = {INT8ARRAYOID, INT4ARRAYOID}
+};
+
 static FlowStatement status_of = {
 	.sql = "SELECT status FROM flow_internal.outcome"
 	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3",
@@ -108,6 +120,7 @@ static FlowStatement set_undone = {
 	.argtypes = {INT8OID, INT4OID, TEXTOID, JSONBOID, TEXTOID, INT4OID}
 };
 
+static List *read_ends(void);
 static void write_outcome(const FlowOutcomeRow *row, Datum *values, bool *nulls);
 static bool read_value(FlowStatement *statement, const FlowStepKey *key,
 					   Datum *value, bool *isnull);
@@ -180,16 +193,45 @@ write_attempt(const FlowAttemptRow *row, Datum *values, bool *nulls)
 }
 
 List *
-FlowOutcomeListOf(const int64 *run_ids, int n)
+FlowOutcomeListOf(const int64 *run_ids, const int32 *probes, int n)
 {
 	Datum	   *ids = palloc(sizeof(Datum) * Max(n, 1));
+	Datum	   *steps = palloc(sizeof(Datum) * Max(n, 1));
+	int			n_plain = 0;
+	int			n_probed = 0;
 	List	   *result = NIL;
-	Datum		args[1];
+	Datum		args[2];
 
 	for (int i = 0; i < n; i++)
-		ids[i] = Int64GetDatum(run_ids[i]);
-	args[0] = FlowArray(INT8OID, ids, NULL, n);
-	FlowStatementExecute(&list_of, args, NULL);
+		if (probes[i] == 0)
+			ids[n_plain++] = Int64GetDatum(run_ids[i]);
+	if (n_plain > 0)
+	{
+		args[0] = FlowArray(INT8OID, ids, NULL, n_plain);
+		FlowStatementExecute(&list_of, args, NULL);
+		result = read_ends();
+	}
+	for (int i = 0; i < n; i++)
+		if (probes[i] > 0)
+		{
+			ids[n_probed] = Int64GetDatum(run_ids[i]);
+			steps[n_probed++] = Int32GetDatum(probes[i]);
+		}
+	if (n_probed > 0)
+	{
+		args[0] = FlowArray(INT8OID, ids, NULL, n_probed);
+		args[1] = FlowArray(INT4OID, steps, NULL, n_probed);
+		FlowStatementExecute(&probe, args, NULL);
+		result = list_concat(result, read_ends());
+	}
+	return result;
+}
+
+static List *
+read_ends(void)
+{
+	List	   *result = NIL;
+
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];

@@ -49,8 +49,12 @@ typedef struct FlowAttemptRow
 extern void FlowOutcomeInsert(const FlowOutcomeRow *rows, int n);
 extern void FlowAttemptInsert(const FlowAttemptRow *rows, int n);
 
-/* Ended steps of runs, but hooks and items: key, status, attempt, emits; list of FlowOutcomeRow *. */
-extern List *FlowOutcomeListOf(const int64 *run_ids, int n);
+/*
+ * Ended steps of runs, but hooks and items: key, status, attempt, emits; list of
+ * FlowOutcomeRow *.  Of a run that may have many items, probes[i] says up to
+ * which number steps are looked for one by one; 0: all are read.
+ */
+extern List *FlowOutcomeListOf(const int64 *run_ids, const int32 *probes, int n);
 
 /* Last failed attempts by step: key and attempt; list of FlowAttemptRow *. */
 extern List *FlowAttemptListOf(const int64 *run_ids, int n);

@@ -37,6 +37,13 @@ FlowItemIsSeen(const FlowStepDef *step)
 		step->definition->steps[step->undoes - 1].items != 0;
 }
 
+/* Those of the document, and what undoes them. */
+int32
+FlowItemProbes(const FlowDefinition *definition)
+{
+	return definition->has_items ? 2 * definition->n_steps : 0;
+}
+
 FlowStepKind
 FlowItemKind(const FlowStepDef *step)
 {

@@ -28,6 +28,12 @@ extern FlowStepDef *FlowItemStep(const FlowStepDef *step);
 /* True if the SQL of that step sees an item: its own, or the one it undoes. */
 extern bool FlowItemIsSeen(const FlowStepDef *step);
 
+/*
+ * Up to which number steps of a run have to be looked for one by one, since items
+ * may be many; 0: they need not (cat_outcome.h).
+ */
+extern int32 FlowItemProbes(const FlowDefinition *definition);
+
 /* The kind that the step has in its document. */
 extern FlowStepKind FlowItemKind(const FlowStepDef *step);
 

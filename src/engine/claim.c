@@ -18,6 +18,7 @@
 #include "base/install.h"
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_task.h"
+#include "define/item.h"
 #include "engine/claim.h"
 #include "engine/command.h"
 #include "engine/control.h"
@@ -301,6 +302,7 @@ void
 FlowClaimLearnEnds(FlowBatch *batch, FlowRunRef *only)
 {
 	int64	   *ids = palloc(sizeof(int64) * Max(list_length(batch->runs), 1));
+	int32	   *probes = palloc(sizeof(int32) * Max(list_length(batch->runs), 1));
 	int			n = 0;
 	FlowIdentity identity;
 	ListCell   *cell;
@@ -311,6 +313,7 @@ FlowClaimLearnEnds(FlowBatch *batch, FlowRunRef *only)
 
 		if (run->ended_known || (only != NULL && run != only))
 			continue;
+		probes[n] = FlowItemProbes(run->definition);
 		ids[n++] = run->id;
 		forget_ends(batch, run);
 		run->ended_known = true;
@@ -318,7 +321,7 @@ FlowClaimLearnEnds(FlowBatch *batch, FlowRunRef *only)
 	if (n == 0)
 		return;
 	FlowIdentityRaise(&identity);
-	note_ends(batch, FlowOutcomeListOf(ids, n));
+	note_ends(batch, FlowOutcomeListOf(ids, probes, n));
 	note_tried(batch, ids, n);
 	FlowIdentityRestore(&identity);
 }

@@ -23,6 +23,7 @@
 #include "catalog/cat_look.h"
 #include "catalog/cat_release.h"
 #include "define/access.h"
+#include "define/item.h"
 #include "engine/changes.h"
 #include "engine/command.h"
 #include "engine/context.h"
@@ -510,9 +511,10 @@ spare_ended(const FlowRunRow *run, FlowOutcomeRow *rest)
 {
 	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
 	bool		undo = false;
+	int32		probes = FlowItemProbes(definition);
 	ListCell   *cell;
 
-	foreach(cell, FlowOutcomeListOf(&run->id, 1))
+	foreach(cell, FlowOutcomeListOf(&run->id, &probes, 1))
 	{
 		FlowOutcomeRow *row = lfirst(cell);
 

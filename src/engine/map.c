@@ -187,7 +187,7 @@ FlowMapPark(FlowItem *item)
 	map.next = 1;
 	map.live = 0;
 	map.done = map.failed = 0;
-	if (run->early)
+	if (run->early || !item->has_value)
 	{
 		FlowItemForgetBeyond(run->id, step->no, map.total);
 		FlowItemCount(run->id, step->no, map.total, &map.done, &map.failed);

@@ -16,6 +16,7 @@
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_run.h"
 #include "define/beside.h"
+#include "define/item.h"
 #include "engine/control.h"
 #include "engine/emission.h"
 #include "engine/rerun.h"
@@ -126,10 +127,11 @@ static void
 read_ends(const FlowRunRow *run, const FlowDefinition *definition,
 		  FlowEnds *ends)
 {
+	int32		probes = FlowItemProbes(definition);
 	ListCell   *cell;
 
 	FlowEndsInit(ends, definition);
-	foreach(cell, FlowOutcomeListOf(&run->id, 1))
+	foreach(cell, FlowOutcomeListOf(&run->id, &probes, 1))
 	{
 		const FlowOutcomeRow *row = lfirst(cell);
 

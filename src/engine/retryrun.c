@@ -17,6 +17,7 @@
 
 #include "catalog/cat_crash.h"
 #include "catalog/cat_item.h"
+#include "define/item.h"
 #include "engine/changes.h"
 #include "engine/control.h"
 #include "engine/deadline.h"
@@ -95,12 +96,13 @@ read_ends(Revival *revival)
 {
 	FlowDefinition *definition = revival->definition;
 	int			n = definition->n_all + 1;
+	int32		probes = FlowItemProbes(definition);
 	ListCell   *cell;
 
 	revival->attempts = palloc0(sizeof(int) * n);
 	revival->forget = palloc0(sizeof(bool) * n);
 	FlowEndsInit(&revival->ends, definition);
-	foreach(cell, FlowOutcomeListOf(&revival->run->id, 1))
+	foreach(cell, FlowOutcomeListOf(&revival->run->id, &probes, 1))
 	{
 		FlowOutcomeRow *row = lfirst(cell);
 

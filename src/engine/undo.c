@@ -50,7 +50,7 @@ FlowUndoGoesOn(FlowRunRef *run, FlowChanges *changes)
 		return false;
 	open = palloc0(sizeof(bool) * (definition->n_steps + 1));
 	live = live_steps(run, changes);
-	copied = FlowOutcomeCopied(run->id);
+	copied = run->early ? FlowOutcomeCopied(run->id) : NIL;
 	for (int i = definition->n_steps - 1; i >= 0; i--)
 	{
 		FlowStepDef *step = &definition->steps[definition->order[i] - 1];
