@@ -44,12 +44,15 @@ static FlowStatement delete = {
 	.argtypes = {INT8OID, INT4OID, INT4OID}
 };
 
+/* What is left beyond the moment that a step sleeps or waits until, stays. */
 static FlowStatement elapse = {
-	.sql = "UPDATE flow_internal.total l SET due_at = pg_catalog.clock_timestamp()"
-	" WHERE l.run_id = $1 AND l.due_at > pg_catalog.clock_timestamp()"
-	" AND l.due_at = (SELECT t.due_at FROM flow_internal.task t"
+	.sql = "UPDATE flow_internal.total l"
+	" SET due_at = pg_catalog.clock_timestamp() + (l.due_at - t.due_at)"
+	" FROM flow_internal.task t"
 	" WHERE t.run_id = l.run_id AND t.step_no = l.step_no AND t.item_no = l.item_no"
-	" AND (t.limits IS NULL OR t.status <> 'waiting'))"
+	" AND l.run_id IN " FLOW_RUN_TREE("$1")
+	" AND l.due_at < 'infinity' AND t.due_at > pg_catalog.clock_timestamp()"
+	" AND (t.limits IS NULL OR t.status <> 'waiting')"
 	" AND NOT " FLOW_HAS_CHILD("l"),
 	.expect = SPI_OK_UPDATE,
 	.nargs = 1,

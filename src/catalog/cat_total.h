@@ -21,7 +21,10 @@ extern TimestampTz FlowTotalLoad(const FlowStepKey *key, TimestampTz *ready_at);
 extern void FlowTotalSave(const FlowStepKey *key, TimestampTz due_at);
 extern void FlowTotalDelete(const FlowStepKey *key);
 
-/* For flow_drain: the time is over of steps of the run that sleep until then. */
+/*
+ * For flow_drain, before it wakes what sleeps: the time until then has passed of
+ * steps of the run, and of those that it has started.
+ */
 extern void FlowTotalElapse(int64 run_id);
 
 #endif							/* FLOW_CAT_TOTAL_H */

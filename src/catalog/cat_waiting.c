@@ -50,7 +50,8 @@ static FlowStatement delete = {
 
 static FlowStatement elapse = {
 	.sql = "UPDATE flow_internal.waiting w SET due_at = pg_catalog.clock_timestamp()"
-	" WHERE w.run_id = $1 AND w.due_at > pg_catalog.clock_timestamp()"
+	" WHERE w.run_id IN " FLOW_RUN_TREE("$1")
+	" AND w.due_at > pg_catalog.clock_timestamp()"
 	" AND NOT " FLOW_HAS_CHILD("w"),
 	.expect = SPI_OK_UPDATE,
 	.nargs = 1,

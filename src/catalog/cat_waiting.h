@@ -56,7 +56,7 @@ extern void FlowWaitingInsert(const FlowStepKey *key, TimestampTz since,
 							  TimestampTz due_at);
 extern void FlowWaitingDelete(const FlowStepKey *key);
 
-/* Lets the time pass that the steps of a run wait for. */
+/* Lets the time pass that the steps of a run, and of those it started, wait for. */
 extern void FlowWaitingElapse(int64 run_id);
 
 /* Keys of the steps of the run that wait, and are not locked: FlowStepKey *. */

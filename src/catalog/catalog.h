@@ -38,6 +38,12 @@
 	" AND c.parent_step = " task ".step_no AND c.parent_item = " task ".item_no" \
 	" AND c.finished_at IS NULL)"
 
+/* Ids of a run and of all that it has started, in parentheses */
+#define FLOW_RUN_TREE(run) \
+	"(WITH RECURSIVE tree (id) AS (SELECT " run " UNION ALL" \
+	" SELECT c.id FROM flow_internal.run c JOIN tree ON c.parent_run = tree.id)" \
+	" SELECT id FROM tree)"
+
 /* Milliseconds a flush waits for a run that somebody else holds */
 #define FLOW_RUN_LOCK_WAIT	10
 

@@ -128,6 +128,16 @@ SELECT is(flow_drain() > 0, true, 'flow_drain: all runs, also those of this tran
 SELECT is(states(:run), 'completed: a completed', 'flow_drain: ... they have ended');
 SELECT is(answer('SELECT flow_drain(-1)'), '42704', 'flow_drain: an unknown run');
 SELECT is(answer('SELECT flow_drain(skip_time => true)'), '22023', 'flow_drain: skip_time needs a run');
+-- What time skipped has passed counts; else these would go round for ever
+SET LOCAL statement_timeout = '60 s';
+SELECT ran(ARRAY[flow_step('a', 'SELECT 1', again => $$ interval '40 min' $$, total_timeout => '1 h')], elapse => true) AS run \gset
+SELECT is(states(:run) || ' ' || rounds, 'failed: a failed 2', 'flow_drain: skip_time counts against total_timeout') FROM flow.step WHERE run_id = :run;
+SELECT flow_define('api-inner', ARRAY[flow_wait('w', timeout => '1 h'), flow_wait('t', total_timeout => '1 h'), flow_delay('d', '2 h', total_timeout => '1 h'),
+	flow_step('r', 'SELECT 1', again => $$ interval '40 min' $$, total_timeout => '1 h'), flow_delay('e', '1 h')] || ARRAY(SELECT flow_step(n || '-late', 'SELECT 1', after => ARRAY[n || ':timeout']) FROM unnest('{w,t,d,r}'::text[]) n)) AS v \gset
+SELECT is(became(ARRAY[flow_subflow('s', 'api-inner')], elapse => true), 'completed: s completed', 'flow_drain: skip_time, of its subflows, too');
+SELECT is((SELECT string_agg(name || ' ' || s.status, ', ' ORDER BY step_no) FROM flow.step s WHERE run_id = (SELECT max(id) FROM flow.run)),
+	'w failed, t failed, d failed, r failed, e completed, w-late completed, t-late completed, d-late completed, r-late completed', 'flow_drain: ... each of their time limits');
+RESET statement_timeout;
 CREATE ROLE api_other;
 GRANT USAGE, CREATE ON SCHEMA flow TO api_other;
 GRANT SELECT ON flow.run TO api_other;
