@@ -17,11 +17,13 @@
 #include "miscadmin.h"
 
 #include "catalog/cat_command.h"
+#include "shmem/overdue.h"
 #include "shmem/slot.h"
 #include "worker/orphan.h"
 #include "worker/scheduler.h"
 
 static void orphan_body(int64 home, void *arg);
+static bool has_overrun(int64 home, const FlowCommandRow *row);
 static bool is_alive(const FlowCommandRow *row, const FlowSlotInfo *slots, int n);
 
 void
@@ -46,13 +48,30 @@ orphan_body(int64 home, void *arg)
 	{
 		FlowCommandRow *row = lfirst(cell);
 
-		if (!is_alive(row, slots, n) && FlowCommandRelease(row))
+		if (!is_alive(row, slots, n) && !has_overrun(home, row) &&
+			FlowCommandRelease(row))
 			ereport(LOG,
 					(errmsg("a command of run " INT64_FORMAT " was interrupted by the end of its process",
 							row->key.run_id),
 					 errdetail("Step number %d, attempt %d, is run again.",
 							   row->key.step_no, row->attempt)));
 	}
+}
+
+/*
+ * Its worker was ended since it caught the cancel at its time limit.  The same
+ * attempt is claimed once more, and fails instead of being made (obey_overdue in
+ * engine/execute.c).
+ */
+static bool
+has_overrun(int64 home, const FlowCommandRow *row)
+{
+	FlowOverdue overdue;
+
+	if (!FlowOverdueFind(home, &row->key, row->attempt, &overdue))
+		return false;
+	(void) FlowCommandEnd(row, overdue.started_at, (Datum) 0);
+	return true;
 }
 
 static bool
