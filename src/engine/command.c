@@ -48,6 +48,7 @@
 #include "engine/execute.h"
 #include "engine/redo.h"
 #include "engine/result.h"
+#include "engine/retry.h"
 #include "engine/session.h"
 #include "engine/total.h"
 #include "error.h"
@@ -85,6 +86,7 @@ static ErrorData *call(FlowBatch *batch, FlowItem *item);
 static void run_statement(void *arg);
 static RawStmt *parse(const char *sql);
 static void run_portal(const Call *call, Portal portal);
+static bool is_repeated(const FlowBatch *batch, const ErrorData *error);
 static Datum result_of(FlowBatch *batch, FlowItem *item, ErrorData *error);
 static void log_failure(const FlowItem *item, const FlowFailure *failure);
 static Datum output_json(const FlowItem *item);
@@ -182,6 +184,11 @@ FlowCommandPlans(FlowBatch *batch, List *rest)
 
 		plan->interrupted = batch->command->key;
 		plan->interrupted_start = batch->command->started_at;
+		if (batch->command->command->repeats)
+		{
+			plan->careful = batch->plan->careful;
+			plan->repeats = batch->plan->repeats + 1;
+		}
 		return lcons(plan, rest);
 	}
 	foreach(cell, batch->items)
@@ -235,7 +242,8 @@ FlowCommandRun(FlowBatch *batch)
 	if (!dropped)
 		error = call(batch, item);
 	ending.started_at = item->started_at;
-	if (!dropped)
+	item->command->repeats = is_repeated(batch, error);
+	if (!dropped && !item->command->repeats)
 		ending.result = result_of(batch, item, error);
 	FlowExecuteEndOutside(batch, item);
 	FlowSessionReset();
@@ -333,6 +341,14 @@ run_portal(const Call *call, Portal portal)
 	(void) PortalRun(portal, FETCH_ALL, true, true, call->dest, call->dest,
 					 &completion);
 	PortalDrop(portal, false);
+}
+
+/* A deadlock and its like count as no attempt, so many times. */
+static bool
+is_repeated(const FlowBatch *batch, const ErrorData *error)
+{
+	return error != NULL && batch->plan->repeats < FLOW_RETRY_TRANSIENT_MAX &&
+		FlowRetryIsTransient(unpack_sql_state(error->sqlerrcode));
 }
 
 /*

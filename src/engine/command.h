@@ -15,6 +15,7 @@ typedef struct FlowCommand
 	const char *sql;			/* to be run; NULL: it has been, and this ... */
 	Datum		result;			/* ... jsonb has come of it ... */
 	TimestampTz started_at;		/* ... since then */
+	bool		repeats;		/* it met a conflict, and is run at once again */
 } FlowCommand;
 
 /* True if the command of the item has been run. */

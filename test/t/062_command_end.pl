@@ -65,6 +65,14 @@ sub marks
 	return value($node, "SELECT count(*), max(attempt) FROM marks WHERE run_id = $run");
 }
 
+# ---- conflicts are nobody's fault, so many times
+my $run = start('deadlock', q{$$ CALL conflict(2, '40P01') $$});
+is(ended($run, 'a command that meets a deadlock ends'), 'completed 1', '... and needs no retries');
+is(marks($run), '3|1', '... though it ran more than once');
+$run = start('serialization', q{$$ CALL conflict(1000, '40001') $$, retries => 1, retry_delay => '1 ms'});
+is(ended($run, 'a command that meets conflicts for ever ends'), 'failed 2 40001 40001,40001', '... as an attempt that failed');
+is(marks($run), '42|2', '... after a while');
+
 # ---- a time limit counts although the command catches it
 $run = start('stubborn', q{$$ CALL stubborn() $$, timeout => '100 ms', retries => 1, retry_delay => '1 ms'});
 is(ended($run, 'a command that catches its time limit ends'), 'failed 2 WF004 WF004,WF004', '... as one that has met it');
