@@ -246,13 +246,13 @@ FlowCommandRun(FlowBatch *batch)
 	if (!dropped && !item->command->repeats)
 		ending.result = result_of(batch, item, error);
 	FlowExecuteEndOutside(batch, item);
-	FlowSessionReset();
 	FLOW_TEST_POINT("command-run");
 	store(batch, &ending);
 	FlowSlotEnd();
 	FlowRecorderEnd(ending.stored);
 	if (!ending.stored)
 		FlowDatabaseAsk(MyDatabaseId, FLOW_ASK_SWEEP);
+	FlowSessionReset();			/* may wait, or end this worker */
 	MemoryContextSwitchTo(caller);
 }
 
