@@ -54,8 +54,8 @@ sub kill_worker
 {
 	my ($pid, $what) = @_;
 
-	ok(kill(9, $pid), $what);
-	ok($node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)"), 'the server is back');
+	ok(kill(0, $pid), $what);
+	ok(kill_through($node, $pid), 'the server is back');
 	return;
 }
 

@@ -57,8 +57,8 @@ $run = value($node, q{SELECT flow_start('crash')});
 wait_for($node, running($run, 'b:undo'), 'the second compensation runs');
 is(value($node, "SELECT status FROM flow.run WHERE id = $run"), 'compensating', 'the run is compensating');
 my $pid = value($node, "SELECT pid FROM flow.activity WHERE run_id = $run AND type = 'worker'");
-ok(kill(9, $pid), 'its worker is killed');
-ok($node->poll_query_until('postgres', qq{SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)}), 'the server is back');
+ok(kill(0, $pid), 'its worker is killed');
+ok(kill_through($node, $pid), 'the server is back');
 wait_for($node, running($run, 'b:undo'), 'the compensation runs again');
 $node->safe_psql('postgres', q{INSERT INTO gate VALUES ('b')});
 is(value($node, "SELECT status, compensation FROM flow_await($run, '100 s')"), 'failed|complete', 'the run has ended');
@@ -76,8 +76,7 @@ wait_for($node, q{(SELECT count(*) FROM flow.run WHERE workflow = 'many' AND fin
 cmp_ok(steer($node, 'flow_cancel', q{SELECT id FROM flow.run WHERE workflow = 'many' AND status = 'running' AND id % 2 = 0}),
 	'>', 0, 'some were cancelled under load');
 $pid = value($node, q{SELECT pid FROM flow.activity WHERE type = 'worker' ORDER BY run_id NULLS LAST LIMIT 1});
-kill(9, $pid) if $pid;
-$node->poll_query_until('postgres', 'SELECT true');
+kill_through($node, $pid);
 wait_for_end($node, 'all runs ended');
 is(value($node, q{SELECT count(*) FROM log a JOIN flow.run r ON r.id = a.run_id
 	WHERE r.workflow = 'many' AND r.status IN ('failed', 'cancelled') AND a.step !~ '^-'

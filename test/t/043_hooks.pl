@@ -32,8 +32,8 @@ sub kill_worker
 	my ($run, $step) = @_;
 	my $pid = value($node, "SELECT pid FROM flow.activity WHERE run_id = $run AND step = '$step' AND type = 'worker'");
 
-	ok(kill(9, $pid), "the worker of $step is killed");
-	ok($node->poll_query_until('postgres', qq{SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)}), '... and the server is back');
+	ok(kill(0, $pid), "the worker of $step is killed");
+	ok(kill_through($node, $pid), '... and the server is back');
 	wait_for($node, running($run, $step), '... and the step runs again');
 	return;
 }
