@@ -114,6 +114,8 @@ request(FlowControl *control)
 	FlowAccessRequireUse();
 	FlowControlLoad(control->run_id, &run);
 	require_right(&run, control->verb);
+	if (control->step != NULL)
+		(void) FlowControlFindStep(&run, control->step);
 	control->by = GetUserId();
 	if (control->plain && run.status == FLOW_RUN_COMPENSATING)
 		return false;

@@ -141,6 +141,9 @@ add_end(FlowItem *item, FlowChanges *changes)
 		FlowSubflowTell(run->id, item->step->no, item->key.item_no, FLOW_ITEM_CANCEL);
 	if (item->step->maps != 0)
 		FlowMapNoteEnd(item);
+	if (item->step->items != 0 && item->status == FLOW_STEP_COMPLETED &&
+		!item->ended && run->early)
+		FlowItemForgetBeyond(run->id, item->step->items, 0);	/* it has none */
 	if (FlowItemIsStep(item))
 		FlowEndsNote(&run->ends, item->key.step_no, item->status,
 					 FlowEmissionMask(item));

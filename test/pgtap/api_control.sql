@@ -46,6 +46,7 @@ SELECT is(states(:run), 'failed: a completed, b failed, c skipped, f completed',
 INSERT INTO effect (what) VALUES ('mended');
 SELECT is(flow_retry(:run), true, 'flow_retry: retries');
 SELECT is(flow_retry(:run), false, 'flow_retry: false if it runs already');
+SELECT is(answer(format('SELECT flow_retry(%s, ''nowhere'')', :run)), '42704', 'flow_retry: an unknown step of one that runs');
 SELECT is(drained(:run) || ' ' || effects(:run), 'completed: a completed, b completed, c completed, f completed a f c f', 'flow_retry: from its failed steps, completed ones kept, always steps again');
 SELECT is(answer(format('SELECT flow_retry(%s)', :run)), 'WF001', 'flow_retry: of a completed run');
 DELETE FROM effect WHERE what = 'mended';

@@ -256,6 +256,13 @@ SELECT flow_finish(:beyond, 'm', '"mock"', item_no => 2), flow_finish(:beyond, '
 SELECT flow_drain(:beyond) > 0, logged();
 SELECT step_no, item_no, status FROM flow_internal.outcome WHERE run_id = :beyond AND item_no > 0 ORDER BY 1, 2;
 
+SELECT flow_define('map_none', ARRAY[
+	flow_step('m', $$ SELECT note('m', item_no::text) $$, for_each => $$ '[]'::jsonb $$, undo => $$ SELECT note('-m', item_no::text) $$),
+	flow_step('z', $$ SELECT 1 / 0 $$, after => '{m}')]);
+SELECT flow_start('map_none') AS none \gset
+SELECT flow_finish(:none, 'm', '"mock"', item_no => 1), flow_drain(:none) > 0, logged();
+SELECT count(*) FROM flow_internal.outcome WHERE run_id = :none AND item_no > 0;
+
 -- What ran is taken over with its items
 SELECT flow_rerun(:run, 'm') > 0, flow_drain(), logged();
 SELECT flow_rerun((SELECT id FROM last_run), 'z') > 0, flow_drain(), logged();
