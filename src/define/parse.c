@@ -293,6 +293,7 @@ check_type(const SqlText *source, const Query *query)
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("\"until\" must be of type timestamp with time zone, not %s",
 						format_type_be(type)),
+				 errdetail("It is the time at which the step ends."),
 				 errhint("Cast it, such as (input->>'at')::timestamptz.")));
 	if (source->option == FLOW_OPT_SQL && type != TEXTOID &&
 		source->builds)
@@ -300,12 +301,14 @@ check_type(const SqlText *source, const Query *query)
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("the SQL of a command with \"build\" must be of type text, not %s",
 						format_type_be(type)),
+				 errdetail("It gives the text of the command."),
 				 errhint("Use format(), such as format('VACUUM %%I', input->>'table').")));
 	if (source->role == FLOW_SQL_AGAIN && type != INTERVALOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("\"again\" must be of type interval, not %s",
 						format_type_be(type)),
+				 errdetail("It is the delay until the step runs again, or null."),
 				 errhint("Cast it, such as '1 s'::interval.")));
 	if (source->role == FLOW_SQL_FOR_EACH && type != JSONBOID)
 		ereport(ERROR,
@@ -319,6 +322,7 @@ check_type(const SqlText *source, const Query *query)
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("a condition must be of type boolean, not %s",
 						format_type_be(type)),
+				 errdetail("The step runs if it is true, and is skipped if it is false or null."),
 				 errhint("Compare the value with something, or cast it.")));
 }
 

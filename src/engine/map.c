@@ -200,19 +200,9 @@ FlowMapPark(FlowItem *item)
 static void
 add_task(const FlowItem *item)
 {
-	const FlowRunRef *run = item->run;
 	FlowTaskNew row;
 
-	memset(&row, 0, sizeof(row));
-	row.key = item->key;
-	row.owner = run->owner;
-	row.workflow_id = run->workflow_id;
-	row.definition_id = run->definition->id;
-	row.priority = FlowPlanPriority(item->step, run->priority);
-	row.status = FLOW_STEP_RUNNING;
-	row.attempt = item->attempt;
-	row.attempt_base = item->attempt_base;
-	row.due_at = DT_NOBEGIN;
+	FlowSettleInitTask(&row, item, FLOW_STEP_RUNNING);
 	if (item->has_task)
 		FlowTaskSleep(&row, 1);
 	else

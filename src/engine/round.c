@@ -21,6 +21,7 @@
 #include "catalog/cat_task.h"
 #include "engine/context.h"
 #include "engine/round.h"
+#include "engine/settle.h"
 #include "engine/statement.h"
 #include "engine/total.h"
 #include "shmem/wake.h"
@@ -146,20 +147,12 @@ evaluate(FlowBatch *batch, FlowItem *item)
 void
 FlowRoundPark(FlowItem *item, FlowChanges *changes)
 {
-	FlowRunRef *run = item->run;
 	FlowTaskNew row;
 
 	FlowRoundAdd(&item->key);
 	FlowTotalKeep(item);
-	memset(&row, 0, sizeof(row));
-	row.key = item->key;
-	row.owner = run->owner;
-	row.workflow_id = run->workflow_id;
-	row.definition_id = run->definition->id;
-	row.priority = FlowPlanPriority(item->step, run->priority);
-	row.status = FLOW_STEP_SLEEPING;
-	row.attempt = item->attempt;
-	row.attempt_base = item->attempt_base + 1;
+	FlowSettleInitTask(&row, item, FLOW_STEP_SLEEPING);
+	row.attempt_base++;
 	row.due_at = item->next_at;
 	if (item->has_task)
 		FlowRowsAdd(&changes->sleeps, &row);

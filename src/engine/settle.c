@@ -274,20 +274,27 @@ add_sleep(const FlowItem *item, FlowChanges *changes)
 static void
 add_waiting(const FlowItem *item, FlowChanges *changes)
 {
-	const FlowRunRef *run = item->run;
 	FlowTaskNew row;
 
-	memset(&row, 0, sizeof(row));
-	row.key = item->key;
-	row.owner = run->owner;
-	row.workflow_id = run->workflow_id;
-	row.definition_id = run->definition->id;
-	row.priority = FlowPlanPriority(item->step, run->priority);
-	row.status = FLOW_STEP_WAITING;
-	row.attempt = item->attempt;
-	row.attempt_base = item->attempt_base;
-	row.due_at = DT_NOBEGIN;
+	FlowSettleInitTask(&row, item, FLOW_STEP_WAITING);
 	FlowRowsAdd(item->has_task ? &changes->sleeps : &changes->inserts, &row);
+}
+
+void
+FlowSettleInitTask(FlowTaskNew *row, const FlowItem *item, FlowStepStatus status)
+{
+	const FlowRunRef *run = item->run;
+
+	memset(row, 0, sizeof(*row));
+	row->key = item->key;
+	row->owner = run->owner;
+	row->workflow_id = run->workflow_id;
+	row->definition_id = run->definition->id;
+	row->priority = FlowPlanPriority(item->step, run->priority);
+	row->status = status;
+	row->attempt = item->attempt;
+	row->attempt_base = item->attempt_base;
+	row->due_at = DT_NOBEGIN;
 }
 
 /*

@@ -30,6 +30,10 @@ extern void FlowSettleRun(FlowBatch *batch, FlowRunRef *run,
 extern void FlowSettleReady(FlowRunRef *run, FlowStepDef *step,
 							FlowChanges *changes);
 
+/* Begins the row in task of a step that stays live after it was executed. */
+extern void FlowSettleInitTask(FlowTaskNew *row, const FlowItem *item,
+							   FlowStepStatus status);
+
 /* The same for one of several that a step has: an item. */
 extern void FlowSettleReadyItem(FlowRunRef *run, FlowStepDef *step,
 								const FlowItemNext *next, FlowChanges *changes);
