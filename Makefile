@@ -20,11 +20,13 @@ OBJS += \
 	src/base/guard.o \
 	src/base/held.o \
 	src/base/identity.o \
-	src/base/insert.o \
 	src/base/install.o \
 	src/base/json.o \
+	src/base/look.o \
 	src/base/privileges.o \
-	src/base/spi.o
+	src/base/spi.o \
+	src/base/table.o \
+	src/base/target.o
 
 # shmem: what the processes share
 OBJS += \

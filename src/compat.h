@@ -90,6 +90,15 @@
 #define FlowUpdatesIndexes(update)	(update)
 #endif
 
+/* Since 18 a scan can count its searches. */
+#if PG_VERSION_NUM >= 180000
+#define FlowIndexBeginScan(table, index, snapshot, n_keys) \
+	index_beginscan(table, index, snapshot, NULL, n_keys, 0)
+#else
+#define FlowIndexBeginScan(table, index, snapshot, n_keys) \
+	index_beginscan(table, index, snapshot, n_keys, 0)
+#endif
+
 /*
  * Its header, libpq/libpq.h, needs those of Kerberos, which an installation
  * that compiles extensions need not have.

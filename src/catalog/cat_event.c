@@ -13,7 +13,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
-#include "base/insert.h"
+#include "base/table.h"
 #include "base/install.h"
 #include "base/spi.h"
 #include "catalog/cat_event.h"

@@ -13,7 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "base/insert.h"
+#include "base/table.h"
 #include "base/spi.h"
 #include "catalog/cat_item.h"
 

@@ -14,7 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "base/held.h"
-#include "base/insert.h"
+#include "base/table.h"
 #include "base/spi.h"
 #include "catalog/cat_outcome.h"
 
@@ -319,8 +319,7 @@ FlowOutcomeIsThere(const FlowStepKey *key)
 	FlowHeldRow row;
 
 	columns[2] = Int32GetDatum(key->item_no);
-	return FlowHeldRowLock(&outcomes, columns, lengthof(columns), LockWaitSkip,
-						   &row) != FLOW_HOLD_GONE;
+	return FlowHeldRowLock(&outcomes, columns, LockWaitSkip, &row) != FLOW_HOLD_GONE;
 }
 
 bool

@@ -9,11 +9,12 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "lib/qunique.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "base/insert.h"
+#include "base/table.h"
 #include "base/install.h"
 #include "base/spi.h"
 #include "catalog/cat_run.h"
@@ -21,11 +22,33 @@
 /* Columns of flow_internal.run */
 #define RUN_TABLE_COLUMNS	34
 
-/* Columns that are read by number */
+/* Columns that are read or changed by number */
 enum
 {
+	COLUMN_ID = 1,
+	COLUMN_HOME,
+	COLUMN_WORKFLOW_ID,
+	COLUMN_DEFINITION_ID,
+	COLUMN_OWNER,
 	COLUMN_STATUS = 7,
-	COLUMN_EPOCH = 8
+	COLUMN_EPOCH,
+	COLUMN_FAILING,
+	COLUMN_PRIORITY,
+	COLUMN_NOTIFY,
+	COLUMN_KEY,
+	COLUMN_SLOT,
+	COLUMN_INPUT,
+	COLUMN_OUTPUT,
+	COLUMN_STARTED_BY = 18,
+	COLUMN_CREATED_AT = 22,
+	COLUMN_STARTED_AT,
+	COLUMN_FINISHED_AT,
+	COLUMN_EARLY = 26,
+	COLUMN_PARENT_RUN,
+	COLUMN_PARENT_STEP,
+	COLUMN_DEPTH,
+	COLUMN_ERASED,
+	COLUMN_PARENT_ITEM = 33
 };
 
 static FlowTable runs = {.name = "run",.columns = RUN_TABLE_COLUMNS};
@@ -73,45 +96,6 @@ static FlowStatement key_release = {
 	.expect = SPI_OK_DELETE,
 	.nargs = 3,
 	.argtypes = {INT4OID, TEXTOID, INT8OID}
-};
-
-#define RUN_COLUMNS \
-	"id, workflow_id, definition_id, owner, status, epoch, failing, priority," \
-	" notify, key, started_by, started_at IS NOT NULL, ctid, early," \
-	" parent_run, parent_step, depth, erased, parent_item"
-
-static FlowStatement load = {
-	.sql = "SELECT " RUN_COLUMNS " FROM flow_internal.run WHERE id = $1 AND home = $2",
-	.expect = SPI_OK_SELECT,
-	.nargs = 2,
-	.argtypes = {INT8OID, INT8OID}
-};
-
-static FlowStatement lock_wait = {
-	.sql = "SELECT " RUN_COLUMNS " FROM flow_internal.run WHERE id = ANY ($1) AND home = $2"
-	" ORDER BY id FOR NO KEY UPDATE",
-	.expect = SPI_OK_SELECT,
-	.nargs = 2,
-	.argtypes = {INT8ARRAYOID, INT8OID}
-};
-
-static FlowStatement lock_skip = {
-	.sql = "SELECT " RUN_COLUMNS " FROM flow_internal.run WHERE id = ANY ($1) AND home = $2"
-	" ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
-	.expect = SPI_OK_SELECT,
-	.nargs = 2,
-	.argtypes = {INT8ARRAYOID, INT8OID}
-};
-
-/* By position, so that there is only one way to plan it */
-static FlowStatement end_runs = {
-	.sql = "UPDATE flow_internal.run r SET status = e.status, output = e.output,"
-	" failing = false, finished_at = pg_catalog.clock_timestamp()"
-	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
-	" AS e(tid, status, output) WHERE r.ctid = e.tid",
-	.expect = SPI_OK_UPDATE,
-	.nargs = 3,
-	.argtypes = {TIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID}
 };
 
 static FlowStatement set_status = {
@@ -213,8 +197,10 @@ static FlowStatement set_started = {
 
 static void take_tid(ItemPointerData *tid);
 static int64 first_id(void);
-static Datum id_array(const int64 *ids, int n);
-static void read_run(HeapTuple row, FlowRunRow *run);
+static bool find_run(FlowLook *look, int64 run_id);
+static int	sort_ids(const int64 *ids, int n, int64 *sorted);
+static int	compare_ids(const void *a, const void *b);
+static void read_run(FlowLook *look, FlowRunRow *run);
 
 int64
 FlowRunNextId(void)
@@ -322,50 +308,104 @@ FlowRunKeyRelease(int32 workflow_id, const char *key, int64 run_id)
 bool
 FlowRunLoad(int64 run_id, FlowRunRow *row)
 {
-	Datum		args[2];
+	FlowLook	look;
 	bool		found;
 
-	args[0] = Int64GetDatum(run_id);
-	args[1] = Int64GetDatum(FlowInstallRequire()->home);
-	found = FlowStatementExecute(&load, args, NULL) == 1;
+	FlowLookBeginNow(&look, &runs, NULL, false);
+	found = find_run(&look, run_id);
 	if (found)
-		read_run(SPI_tuptable->vals[0], row);
-	SPI_freetuptable(SPI_tuptable);
+		read_run(&look, row);
+	FlowLookEndNow(&look);
 	return found;
 }
 
 bool
 FlowRunIsOver(int64 run_id)
 {
-	Datum		args[2];
+	FlowLook	look;
 	FlowRunRow	row;
 	bool		found;
 
-	args[0] = Int64GetDatum(run_id);
-	args[1] = Int64GetDatum(FlowInstallRequire()->home);
 	PushActiveSnapshot(GetLatestSnapshot());
-	found = FlowStatementRead(&load, args, NULL) == 1;
+	FlowLookBegin(&look, &runs, NULL, GetActiveSnapshot(), false);
+	found = find_run(&look, run_id);
 	if (found)
-		read_run(SPI_tuptable->vals[0], &row);
-	SPI_freetuptable(SPI_tuptable);
+		read_run(&look, &row);
+	FlowLookEnd(&look);
 	PopActiveSnapshot();
 	return !found || FlowRunStatusIsFinal(row.status);
+}
+
+void
+FlowRunLookBegin(FlowLook *look)
+{
+	FlowLookBegin(look, &runs, NULL, GetActiveSnapshot(), false);
+}
+
+FlowRunClaimed *
+FlowRunLookAt(FlowLook *look, int64 run_id)
+{
+	Datum		key[1] = {Int64GetDatum(run_id)};
+	FlowRunClaimed *run;
+	bool		isnull;
+
+	if (!FlowLookFind(look, key))
+		return NULL;
+	run = palloc(sizeof(FlowRunClaimed));
+	read_run(look, &run->row);
+	run->input = FlowLookCopy(look, COLUMN_INPUT, &isnull);
+	run->slot = (TimestampTz) FlowLookInt64(look, FlowLookIsNull(look, COLUMN_SLOT) ?
+											COLUMN_CREATED_AT : COLUMN_SLOT);
+	return run;
 }
 
 int
 FlowRunLock(const int64 *run_ids, int n, bool skip, FlowRunRow **rows)
 {
-	Datum		args[2];
-	uint64		found;
+	int64	   *ids = palloc(sizeof(int64) * Max(n, 1));
+	int			found = 0;
+	FlowLook	look;
 
-	args[0] = id_array(run_ids, n);
-	args[1] = Int64GetDatum(FlowInstallRequire()->home);
-	found = FlowStatementExecute(skip ? &lock_skip : &lock_wait, args, NULL);
-	*rows = palloc0(sizeof(FlowRunRow) * Max(found, 1));
-	for (uint64 i = 0; i < found; i++)
-		read_run(SPI_tuptable->vals[i], &(*rows)[i]);
-	SPI_freetuptable(SPI_tuptable);
-	return (int) found;
+	n = sort_ids(run_ids, n, ids);
+	*rows = palloc0(sizeof(FlowRunRow) * Max(n, 1));
+	FlowLookBeginNow(&look, &runs, NULL, true);
+	for (int i = 0; i < n; i++)
+		if (find_run(&look, ids[i]) &&
+			FlowLookLock(&look, skip ? LockWaitSkip : LockWaitBlock) == FLOW_HOLD_TAKEN)
+			read_run(&look, &(*rows)[found++]);
+	FlowLookEndNow(&look);
+	pfree(ids);
+	return found;
+}
+
+/* A run of our home */
+static bool
+find_run(FlowLook *look, int64 run_id)
+{
+	Datum		key[1] = {Int64GetDatum(run_id)};
+
+	return FlowLookFind(look, key) &&
+		FlowLookInt64(look, COLUMN_HOME) == FlowInstallRequire()->home;
+}
+
+/* Each once; returns how many. */
+static int
+sort_ids(const int64 *ids, int n, int64 *sorted)
+{
+	if (n == 0)
+		return 0;
+	memcpy(sorted, ids, sizeof(int64) * n);
+	qsort(sorted, n, sizeof(int64), compare_ids);
+	return (int) qunique(sorted, n, sizeof(int64), compare_ids);
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64		left = *(const int64 *) a;
+	int64		right = *(const int64 *) b;
+
+	return left < right ? -1 : left > right;
 }
 
 FlowHold
@@ -376,7 +416,7 @@ FlowRunHold(int64 run_id, FlowRunStatus *status, int32 *epoch)
 	FlowHold	hold;
 	bool		isnull;
 
-	hold = FlowHeldRowLock(&runs, key, lengthof(key), LockWaitBlock, &row);
+	hold = FlowHeldRowLock(&runs, key, LockWaitBlock, &row);
 	if (hold != FLOW_HOLD_TAKEN)
 		return hold;
 	*status = FlowRunStatusParse(TextDatumGetCString(FlowHeldRowDatum(&row, COLUMN_STATUS, &isnull)));
@@ -387,26 +427,28 @@ FlowRunHold(int64 run_id, FlowRunStatus *status, int32 *epoch)
 void
 FlowRunEndAll(const FlowRunEnd *ends, int n)
 {
-	Datum	   *tids = palloc(sizeof(Datum) * Max(n, 1));
-	Datum	   *statuses = palloc(sizeof(Datum) * Max(n, 1));
-	Datum	   *outputs = palloc(sizeof(Datum) * Max(n, 1));
-	bool	   *no_output = palloc(sizeof(bool) * Max(n, 1));
-	Datum		args[3];
+	Datum	   *values = palloc0(sizeof(Datum) * RUN_TABLE_COLUMNS * Max(n, 1));
+	bool	   *nulls = palloc0(sizeof(bool) * RUN_TABLE_COLUMNS * Max(n, 1));
+	ItemPointerData *tids = palloc(sizeof(ItemPointerData) * Max(n, 1));
+	bool		replaces[RUN_TABLE_COLUMNS] = {
+		[COLUMN_STATUS - 1] = true,[COLUMN_FAILING - 1] = true,
+		[COLUMN_OUTPUT - 1] = true,[COLUMN_FINISHED_AT - 1] = true
+	};
+	TimestampTz now = GetCurrentTimestamp();
 
-	if (n == 0)
-		return;
 	for (int i = 0; i < n; i++)
 	{
-		tids[i] = PointerGetDatum(&ends[i].tid);
-		statuses[i] = CStringGetTextDatum(FlowRunStatusName(ends[i].status));
-		outputs[i] = ends[i].output;
-		no_output[i] = !ends[i].has_output;
+		Datum	   *row = values + (Size) i * RUN_TABLE_COLUMNS;
+
+		tids[i] = ends[i].tid;
+		row[COLUMN_STATUS - 1] =
+			CStringGetTextDatum(FlowRunStatusName(ends[i].status));
+		row[COLUMN_FAILING - 1] = BoolGetDatum(false);
+		row[COLUMN_OUTPUT - 1] = ends[i].output;
+		nulls[(Size) i * RUN_TABLE_COLUMNS + COLUMN_OUTPUT - 1] = !ends[i].has_output;
+		row[COLUMN_FINISHED_AT - 1] = TimestampTzGetDatum(now);
 	}
-	args[0] = FlowArray(TIDOID, tids, NULL, n);
-	args[1] = FlowArray(TEXTOID, statuses, NULL, n);
-	args[2] = FlowArray(JSONBOID, outputs, no_output, n);
-	if (FlowStatementExecute(&end_runs, args, NULL) != n)
-		elog(ERROR, "runs of flow changed while they were locked");
+	FlowTableUpdate(&runs, tids, values, nulls, replaces, n);
 }
 
 void
@@ -561,36 +603,26 @@ first_id(void)
 	return id;
 }
 
-static Datum
-id_array(const int64 *ids, int n)
-{
-	Datum	   *values = palloc(sizeof(Datum) * Max(n, 1));
-
-	for (int i = 0; i < n; i++)
-		values[i] = Int64GetDatum(ids[i]);
-	return FlowArray(INT8OID, values, NULL, n);
-}
-
 static void
-read_run(HeapTuple row, FlowRunRow *run)
+read_run(FlowLook *look, FlowRunRow *run)
 {
-	run->id = FlowRowInt64(row, 1);
-	run->workflow_id = FlowRowInt32(row, 2);
-	run->definition_id = FlowRowInt32(row, 3);
-	run->owner = FlowRowOid(row, 4);
-	run->status = FlowRunStatusParse(FlowRowText(row, 5));
-	run->epoch = FlowRowInt32(row, 6);
-	run->failing = FlowRowBool(row, 7);
-	run->priority = FlowRowInt32(row, 8);
-	run->notify = strcmp(FlowRowText(row, 9), "none") != 0;
-	run->key = FlowRowText(row, 10);
-	run->started_by = FlowRowOid(row, 11);
-	run->started = FlowRowBool(row, 12);
-	FlowRowTid(row, 13, &run->tid);
-	run->early = FlowRowBool(row, 14);
-	run->parent.run_id = FlowRowInt64(row, 15);
-	run->parent.step_no = FlowRowInt32(row, 16);
-	run->depth = FlowRowInt32(row, 17);
-	run->erased = FlowRowInt32(row, 18);
-	run->parent.item_no = FlowRowInt32(row, 19);
+	run->id = FlowLookInt64(look, COLUMN_ID);
+	run->workflow_id = FlowLookInt32(look, COLUMN_WORKFLOW_ID);
+	run->definition_id = FlowLookInt32(look, COLUMN_DEFINITION_ID);
+	run->owner = FlowLookOid(look, COLUMN_OWNER);
+	run->status = FlowRunStatusParse(FlowLookText(look, COLUMN_STATUS));
+	run->epoch = FlowLookInt32(look, COLUMN_EPOCH);
+	run->failing = FlowLookBool(look, COLUMN_FAILING);
+	run->priority = FlowLookInt32(look, COLUMN_PRIORITY);
+	run->notify = strcmp(FlowLookText(look, COLUMN_NOTIFY), "none") != 0;
+	run->key = FlowLookText(look, COLUMN_KEY);
+	run->started_by = FlowLookOid(look, COLUMN_STARTED_BY);
+	run->started = !FlowLookIsNull(look, COLUMN_STARTED_AT);
+	run->tid = look->row->tts_tid;
+	run->early = FlowLookBool(look, COLUMN_EARLY);
+	run->parent.run_id = FlowLookInt64(look, COLUMN_PARENT_RUN);
+	run->parent.step_no = FlowLookInt32(look, COLUMN_PARENT_STEP);
+	run->depth = FlowLookInt32(look, COLUMN_DEPTH);
+	run->erased = FlowLookInt32(look, COLUMN_ERASED);
+	run->parent.item_no = FlowLookInt32(look, COLUMN_PARENT_ITEM);
 }

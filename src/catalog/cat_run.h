@@ -70,6 +70,14 @@ typedef struct FlowRunRow
 								 * is changed */
 } FlowRunRow;
 
+/* A run as a claim of its steps finds it, not locked */
+typedef struct FlowRunClaimed
+{
+	FlowRunRow	row;
+	Datum		input;			/* jsonb */
+	TimestampTz slot;			/* or when it was created */
+} FlowRunClaimed;
+
 /* How a run ends */
 typedef struct FlowRunEnd
 {
@@ -112,6 +120,13 @@ extern bool FlowRunLoad(int64 run_id, FlowRunRow *row);
 extern void FlowRunRequest(int64 run_id, Datum *input, TimestampTz *slot);
 extern void FlowRunResult(int64 run_id, NullableDatum *output,
 						  NullableDatum *error);
+
+/*
+ * Reads runs of any home, one after the other, as of the active snapshot; NULL:
+ * there is none.  FlowLookEnd ends it.  Needs neither SPI nor identity.
+ */
+extern void FlowRunLookBegin(FlowLook *look);
+extern FlowRunClaimed *FlowRunLookAt(FlowLook *look, int64 run_id);
 
 /* True if flow_await may return: finished, as of the latest snapshot. */
 extern bool FlowRunIsOver(int64 run_id);

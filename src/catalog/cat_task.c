@@ -13,7 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "base/insert.h"
+#include "base/table.h"
 #include "base/install.h"
 #include "base/spi.h"
 #include "catalog/cat_task.h"
@@ -28,8 +28,11 @@
 /* Columns that are read or written by number */
 enum
 {
+	COLUMN_HOME = 4,
+	COLUMN_OWNER,
 	COLUMN_STATUS = 9,
-	COLUMN_ATTEMPT = 10,
+	COLUMN_ATTEMPT,
+	COLUMN_ATTEMPT_BASE,
 	COLUMN_ENDED = 14,
 	COLUMN_STARTED_AT,
 	COLUMN_FINISHED_AT,
@@ -43,32 +46,14 @@ enum
 
 static FlowTable tasks = {.name = "task",.columns = TASK_COLUMNS};
 
+#define READY_COLUMNS \
+	"t.run_id, t.step_no, t.item_no, t.workflow_id, t.definition_id, t.priority"
+
 /*
  * The joins are written so that there is only one way to plan them: a plan
  * that was made on empty tables is kept when they are full.  Conditions that
  * must not choose an index are written with IS NOT DISTINCT FROM.
  */
-static FlowStatement claim = {
-	.sql = "SELECT t.run_id, t.step_no, t.item_no, t.tid, t.attempt, t.attempt_base,"
-	" r.definition_id, r.workflow_id, r.epoch, r.status, r.failing, r.priority,"
-	" r.notify, r.key, COALESCE(r.slot, r.created_at), r.input,"
-	" t.ended, t.started_at, t.finished_at, t.worker, t.output, t.asked, r.early,"
-	" t.admitted_at IS NOT NULL"
-	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
-	" AS k(run_id, step_no, item_no),"
-	" LATERAL (SELECT t.*, t.ctid AS tid FROM flow_internal.task t WHERE t.run_id = k.run_id"
-	" AND t.step_no = k.step_no AND t.item_no = k.item_no"
-	" AND t.status IS NOT DISTINCT FROM 'ready' AND t.home IS NOT DISTINCT FROM $4"
-	" AND t.owner IS NOT DISTINCT FROM $5 FOR NO KEY UPDATE SKIP LOCKED) t,"
-	" LATERAL (SELECT * FROM flow_internal.run r WHERE r.id = k.run_id OFFSET 0) r",
-	.expect = SPI_OK_SELECT,
-	.nargs = 5,
-	.argtypes = {INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT8OID, OIDOID}
-};
-
-#define READY_COLUMNS \
-	"t.run_id, t.step_no, t.item_no, t.workflow_id, t.definition_id, t.priority"
-
 static FlowStatement peek = {
 	.sql = "SELECT " READY_COLUMNS
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
@@ -234,27 +219,82 @@ static void execute_by_tid(FlowStatement *statement, const ItemPointerData *tids
 static void write_task(const FlowTaskNew *row, Datum *values, bool *nulls);
 static void key_arrays(const FlowStepKey *keys, int n, Datum *args);
 static void read_key(HeapTuple row, FlowStepKey *key);
-static void read_claimed(HeapTuple row, FlowTaskRow *task);
-static void read_end(HeapTuple row, FlowTaskEnd *end);
+static bool claim_task(FlowLook *look, const FlowStepKey *key, Oid owner,
+					   FlowTaskRow *task);
+static bool is_claimable(FlowLook *look, Oid owner);
+static bool claim_run(FlowLook *look, const FlowTaskRow *previous,
+					  FlowTaskRow *task);
+static void write_key(const FlowStepKey *key, Datum *values);
+static void read_end(FlowLook *look, FlowTaskEnd *end);
 static List *read_ready(void);
 static List *read_brief(void);
 
 int
 FlowTaskClaim(const FlowStepKey *keys, int n, Oid owner, FlowTaskRow **rows)
 {
-	Datum		args[5];
-	uint64		found;
+	int			found = 0;
+	FlowLook	tasks_look;
+	FlowLook	runs_look;
 
-	key_arrays(keys, n, args);
-	args[3] = Int64GetDatum(FlowInstallRequire()->home);
-	args[4] = ObjectIdGetDatum(owner);
-	found = FlowStatementExecute(&claim, args, NULL);
+	*rows = palloc0(sizeof(FlowTaskRow) * Max(n, 1));
+	FlowLookBeginNow(&tasks_look, &tasks, NULL, true);
+	FlowRunLookBegin(&runs_look);
+	for (int i = 0; i < n; i++)
+	{
+		FlowTaskRow *task = &(*rows)[found];
 
-	*rows = palloc0(sizeof(FlowTaskRow) * Max(found, 1));
-	for (uint64 i = 0; i < found; i++)
-		read_claimed(SPI_tuptable->vals[i], &(*rows)[i]);
-	SPI_freetuptable(SPI_tuptable);
-	return (int) found;
+		if (claim_task(&tasks_look, &keys[i], owner, task) &&
+			claim_run(&runs_look, found > 0 ? task - 1 : NULL, task))
+			found++;
+	}
+	FlowLookEnd(&runs_look);
+	FlowLookEndNow(&tasks_look);
+	return found;
+}
+
+/*
+ * The row must be ready before it is locked, too: others may be about to wake
+ * one that sleeps or waits.
+ */
+static bool
+claim_task(FlowLook *look, const FlowStepKey *key, Oid owner, FlowTaskRow *task)
+{
+	Datum		values[3];
+
+	write_key(key, values);
+	if (!FlowLookFind(look, values) || !is_claimable(look, owner) ||
+		FlowLookLock(look, LockWaitSkip) != FLOW_HOLD_TAKEN ||
+		!is_claimable(look, owner))
+		return false;
+	task->key = *key;
+	task->tid = look->row->tts_tid;
+	task->attempt = FlowLookInt32(look, COLUMN_ATTEMPT);
+	task->attempt_base = FlowLookInt32(look, COLUMN_ATTEMPT_BASE);
+	task->admitted = !FlowLookIsNull(look, COLUMN_ADMITTED_AT);
+	task->ended = FlowLookBool(look, COLUMN_ENDED);
+	task->has_result = !task->ended && !FlowLookIsNull(look, COLUMN_FINISHED_AT);
+	if (task->ended || task->has_result)
+		read_end(look, &task->end);
+	return true;
+}
+
+static bool
+is_claimable(FlowLook *look, Oid owner)
+{
+	return FlowLookOid(look, COLUMN_OWNER) == owner &&
+		FlowLookInt64(look, COLUMN_HOME) == FlowInstallRequire()->home &&
+		FlowLookTextIs(look, COLUMN_STATUS, FlowStepStatusName(FLOW_STEP_READY));
+}
+
+/* One run often has several of the tasks, which come one after the other. */
+static bool
+claim_run(FlowLook *look, const FlowTaskRow *previous, FlowTaskRow *task)
+{
+	if (previous != NULL && previous->key.run_id == task->key.run_id)
+		task->run = previous->run;
+	else
+		task->run = FlowRunLookAt(look, task->key.run_id);
+	return task->run != NULL;
 }
 
 List *
@@ -321,9 +361,7 @@ FlowTaskInsertMissing(const FlowTaskNew *rows, int n)
 static void
 write_task(const FlowTaskNew *row, Datum *values, bool *nulls)
 {
-	values[0] = Int64GetDatum(row->key.run_id);
-	values[1] = Int32GetDatum(row->key.step_no);
-	values[2] = Int32GetDatum(row->key.item_no);
+	write_key(&row->key, values);
 	values[3] = Int64GetDatum(FlowInstallRequire()->home);
 	values[4] = ObjectIdGetDatum(row->owner);
 	values[5] = Int32GetDatum(row->workflow_id);
@@ -354,9 +392,7 @@ FlowTaskSleep(const FlowTaskNew *rows, int n)
 		Datum		args[7];
 		bool		nulls[7] = {false};
 
-		args[0] = Int64GetDatum(row->key.run_id);
-		args[1] = Int32GetDatum(row->key.step_no);
-		args[2] = Int32GetDatum(row->key.item_no);
+		write_key(&row->key, args);
 		args[3] = CStringGetTextDatum(FlowStepStatusName(row->status));
 		args[4] = Int32GetDatum(row->attempt);
 		args[5] = TimestampTzGetDatum(row->due_at);
@@ -383,9 +419,7 @@ FlowTaskDeleteFree(const FlowStepKey *key)
 {
 	Datum		args[3];
 
-	args[0] = Int64GetDatum(key->run_id);
-	args[1] = Int32GetDatum(key->step_no);
-	args[2] = Int32GetDatum(key->item_no);
+	write_key(key, args);
 	FlowStatementExecute(&delete_free, args, NULL);
 }
 
@@ -410,10 +444,8 @@ FlowTaskHold(const FlowStepKey *key, int32 attempt, FlowHeldRow *row)
 	FlowHold	hold;
 	bool		isnull;
 
-	values[0] = Int64GetDatum(key->run_id);
-	values[1] = Int32GetDatum(key->step_no);
-	values[2] = Int32GetDatum(key->item_no);
-	hold = FlowHeldRowLock(&tasks, values, lengthof(values), LockWaitSkip, row);
+	write_key(key, values);
+	hold = FlowHeldRowLock(&tasks, values, LockWaitSkip, row);
 	if (hold != FLOW_HOLD_TAKEN)
 		return hold;
 	if (strcmp(TextDatumGetCString(FlowHeldRowDatum(row, COLUMN_STATUS, &isnull)),
@@ -451,9 +483,7 @@ FlowTaskLock(const FlowStepKey *key, FlowStepStatus status, FlowTaskRow *task)
 	List	   *found;
 	bool		there;
 
-	args[0] = Int64GetDatum(key->run_id);
-	args[1] = Int32GetDatum(key->step_no);
-	args[2] = Int32GetDatum(key->item_no);
+	write_key(key, args);
 	args[3] = CStringGetTextDatum(FlowStepStatusName(status));
 	FlowStatementExecute(&lock_one, args, NULL);
 	found = read_brief();
@@ -504,6 +534,14 @@ key_arrays(const FlowStepKey *keys, int n, Datum *args)
 }
 
 static void
+write_key(const FlowStepKey *key, Datum *values)
+{
+	values[0] = Int64GetDatum(key->run_id);
+	values[1] = Int32GetDatum(key->step_no);
+	values[2] = Int32GetDatum(key->item_no);
+}
+
+static void
 read_key(HeapTuple row, FlowStepKey *key)
 {
 	key->run_id = FlowRowInt64(row, 1);
@@ -512,43 +550,16 @@ read_key(HeapTuple row, FlowStepKey *key)
 }
 
 static void
-read_claimed(HeapTuple row, FlowTaskRow *task)
+read_end(FlowLook *look, FlowTaskEnd *end)
 {
 	bool		isnull;
 
-	read_key(row, &task->key);
-	FlowRowTid(row, 4, &task->tid);
-	task->attempt = FlowRowInt32(row, 5);
-	task->attempt_base = FlowRowInt32(row, 6);
-	task->definition_id = FlowRowInt32(row, 7);
-	task->workflow_id = FlowRowInt32(row, 8);
-	task->epoch = FlowRowInt32(row, 9);
-	task->run_status = FlowRunStatusParse(FlowRowText(row, 10));
-	task->failing = FlowRowBool(row, 11);
-	task->priority = FlowRowInt32(row, 12);
-	task->notify = strcmp(FlowRowText(row, 13), "none") != 0;
-	task->run_key = FlowRowText(row, 14);
-	task->slot = (TimestampTz) FlowRowInt64(row, 15);
-	task->input = FlowRowDatum(row, 16, &isnull);
-	task->ended = FlowRowBool(row, 17);
-	task->early = FlowRowBool(row, 23);
-	task->admitted = FlowRowBool(row, 24);
-	task->has_result = !task->ended && !FlowRowIsNull(row, 19);
-	if (task->ended || task->has_result)
-		read_end(row, &task->end);
-}
-
-static void
-read_end(HeapTuple row, FlowTaskEnd *end)
-{
-	bool		isnull;
-
-	end->started_at = (TimestampTz) FlowRowInt64(row, 18);
-	end->finished_at = (TimestampTz) FlowRowInt64(row, 19);
-	end->worker = FlowRowInt32(row, 20);
-	end->output = FlowRowDatum(row, 21, &isnull);
+	end->started_at = (TimestampTz) FlowLookInt64(look, COLUMN_STARTED_AT);
+	end->finished_at = (TimestampTz) FlowLookInt64(look, COLUMN_FINISHED_AT);
+	end->worker = FlowLookInt32(look, COLUMN_WORKER);
+	end->output = FlowLookCopy(look, COLUMN_OUTPUT, &isnull);
 	end->has_output = !isnull;
-	end->asked = FlowRowDatum(row, 22, &isnull);
+	end->asked = FlowLookCopy(look, COLUMN_ASKED, &isnull);
 	end->has_asked = !isnull;
 }
 
@@ -611,9 +622,7 @@ FlowTaskAsked(const FlowStepKey *key, Datum *value)
 	Datum		args[3];
 	bool		isnull = true;
 
-	args[0] = Int64GetDatum(key->run_id);
-	args[1] = Int32GetDatum(key->step_no);
-	args[2] = Int32GetDatum(key->item_no);
+	write_key(key, args);
 	if (FlowStatementRead(&asked, args, NULL) == 1)
 		*value = FlowRowDatum(SPI_tuptable->vals[0], 1, &isnull);
 	SPI_freetuptable(SPI_tuptable);

@@ -10,6 +10,7 @@
 #define FLOW_CAT_TASK_H
 
 #include "base/held.h"
+#include "catalog/cat_run.h"
 #include "datatype/timestamp.h"
 #include "flow.h"
 #include "nodes/pg_list.h"
@@ -37,24 +38,12 @@ typedef struct FlowTaskRow
 	ItemPointerData tid;
 	int32		attempt;		/* attempts made so far */
 	int32		attempt_base;
-	int32		definition_id;
-	int32		workflow_id;
-	int32		epoch;
-	FlowRunStatus run_status;
-	bool		failing;
-	bool		early;			/* steps of the run may have ended before
-								 * their turn */
-	int32		priority;
-	bool		notify;
-	char	   *run_key;
-	TimestampTz slot;
-	Datum		input;
-	bool		admitted;		/* it has its place under its limits; of
-								 * claimed rows only */
+	const FlowRunClaimed *run;	/* of claimed rows only, as is what follows */
+	bool		admitted;		/* it has its place under its limits */
+	bool		has_result;		/* a command has come to an end, or ... */
+	FlowTaskEnd end;			/* ... it has ended, as this */
+	bool		ended;			/* it has run, and is to be settled */
 	bool		waits;			/* it waits; of those that are listed only */
-	bool		ended;			/* it has run, and is to be settled ... */
-	bool		has_result;		/* a command has come to an end, and ... */
-	FlowTaskEnd end;			/* ... as this; of claimed rows only */
 } FlowTaskRow;
 
 /* A step to be made ready, or put to sleep */

@@ -12,7 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "base/insert.h"
+#include "base/table.h"
 #include "base/spi.h"
 #include "catalog/cat_waiting.h"
 #include "catalog/catalog.h"

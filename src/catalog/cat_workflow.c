@@ -19,31 +19,35 @@
 
 #include "base/identity.h"
 #include "base/install.h"
+#include "base/look.h"
 #include "base/spi.h"
 #include "catalog/cat_workflow.h"
 
-#define WORKFLOW_COLUMNS \
-	"id, name, owner, owner_name, enabled, definition_id, version, " \
-	"description, notify, home, keep, keep_data, max_runs, max_runs_by"
+/* Columns of flow_internal.workflow */
+enum
+{
+	COLUMN_ID = 1,
+	COLUMN_HOME,
+	COLUMN_NAME,
+	COLUMN_OWNER,
+	COLUMN_OWNER_NAME,
+	COLUMN_ENABLED,
+	COLUMN_DEFINITION_ID,
+	COLUMN_VERSION,
+	COLUMN_DESCRIPTION,
+	COLUMN_NOTIFY,
+	COLUMN_DROPPED_AT = 12,
+	COLUMN_KEEP,
+	COLUMN_KEEP_DATA,
+	COLUMN_MAX_RUNS,
+	COLUMN_MAX_RUNS_BY
+};
+
+static FlowTable workflows = {.name = "workflow"};
+static FlowTable workflow_names = {.name = "workflow_name"};
 
 #define DEFINITION_COLUMNS \
 	"d.id, d.workflow_id, w.name, d.version, d.search_path, d.document"
-
-static FlowStatement load_workflow = {
-	.sql = "SELECT " WORKFLOW_COLUMNS " FROM flow_internal.workflow"
-	" WHERE name = $1 AND home = $2 AND dropped_at IS NULL",
-	.expect = SPI_OK_SELECT,
-	.nargs = 2,
-	.argtypes = {TEXTOID, INT8OID}
-};
-
-static FlowStatement lock_workflow = {
-	.sql = "SELECT " WORKFLOW_COLUMNS " FROM flow_internal.workflow"
-	" WHERE name = $1 AND dropped_at IS NULL FOR NO KEY UPDATE",
-	.expect = SPI_OK_SELECT,
-	.nargs = 1,
-	.argtypes = {TEXTOID}
-};
 
 static FlowStatement list_names = {
 	.sql = "SELECT name FROM flow_internal.workflow"
@@ -204,9 +208,8 @@ typedef struct Passage
 
 static void enter(Passage *passage);
 static void leave(Passage *passage);
-static bool fetch_workflow(FlowStatement *statement, Datum *values,
-						   FlowWorkflow *out);
-static void read_interval(HeapTuple row, int column, FlowValue *value);
+static void read_workflow(FlowLook *look, FlowWorkflow *out);
+static void read_interval(FlowLook *look, int column, FlowValue *value);
 static uint64 change(FlowStatement *statement, Datum *values,
 					 const bool *nulls);
 static int32 fetch_int(FlowStatement *statement, Datum *values);
@@ -258,59 +261,61 @@ fetch_int(FlowStatement *statement, Datum *values)
 bool
 FlowWorkflowLoad(const char *name, FlowWorkflow *out)
 {
-	Datum		values[] = {CStringGetTextDatum(name),
-	Int64GetDatum(FlowInstallRequire()->home)};
+	Datum		key[1] = {CStringGetTextDatum(name)};
+	FlowLook	look;
+	bool		found;
 
-	return fetch_workflow(&load_workflow, values, out);
+	FlowLookBeginNow(&look, &workflows, &workflow_names, false);
+	found = FlowLookFind(&look, key) &&
+		FlowLookInt64(&look, COLUMN_HOME) == FlowInstallRequire()->home;
+	if (found)
+		read_workflow(&look, out);
+	FlowLookEndNow(&look);
+	return found;
 }
 
+/* It may be dropped while we wait for it. */
 bool
 FlowWorkflowLock(const char *name, FlowWorkflow *out)
 {
-	Datum		values[] = {CStringGetTextDatum(name)};
-
-	return fetch_workflow(&lock_workflow, values, out);
-}
-
-/* The one place that knows WORKFLOW_COLUMNS. */
-static bool
-fetch_workflow(FlowStatement *statement, Datum *values, FlowWorkflow *out)
-{
-	Passage		passage;
+	Datum		key[1] = {CStringGetTextDatum(name)};
+	FlowLook	look;
 	bool		found;
 
-	enter(&passage);
-	found = FlowStatementExecute(statement, values, NULL) > 0;
+	FlowLookBeginNow(&look, &workflows, &workflow_names, true);
+	found = FlowLookFind(&look, key) &&
+		FlowLookLock(&look, LockWaitBlock) == FLOW_HOLD_TAKEN &&
+		FlowLookIsNull(&look, COLUMN_DROPPED_AT);
 	if (found)
-	{
-		HeapTuple	row = SPI_tuptable->vals[0];
-
-		MemoryContextSwitchTo(passage.caller);
-		out->id = FlowRowInt32(row, 1);
-		out->name = FlowRowText(row, 2);
-		out->owner = FlowRowOid(row, 3);
-		out->owner_name = FlowRowText(row, 4);
-		out->enabled = FlowRowBool(row, 5);
-		out->definition_id = FlowRowInt32(row, 6);
-		out->version = FlowRowInt32(row, 7);
-		out->description = FlowRowText(row, 8);
-		out->notify = FlowRowText(row, 9);
-		out->home = FlowRowInt64(row, 10);
-		read_interval(row, 11, &out->keep);
-		read_interval(row, 12, &out->keep_data);
-		out->max_runs = FlowRowInt32(row, 13);
-		out->max_runs_by = FlowRowText(row, 14);
-	}
-	SPI_freetuptable(SPI_tuptable);
-	leave(&passage);
+		read_workflow(&look, out);
+	FlowLookEndNow(&look);
 	return found;
 }
 
 static void
-read_interval(HeapTuple row, int column, FlowValue *value)
+read_workflow(FlowLook *look, FlowWorkflow *out)
+{
+	out->id = FlowLookInt32(look, COLUMN_ID);
+	out->name = FlowLookText(look, COLUMN_NAME);
+	out->owner = FlowLookOid(look, COLUMN_OWNER);
+	out->owner_name = FlowLookText(look, COLUMN_OWNER_NAME);
+	out->enabled = FlowLookBool(look, COLUMN_ENABLED);
+	out->definition_id = FlowLookInt32(look, COLUMN_DEFINITION_ID);
+	out->version = FlowLookInt32(look, COLUMN_VERSION);
+	out->description = FlowLookText(look, COLUMN_DESCRIPTION);
+	out->notify = FlowLookText(look, COLUMN_NOTIFY);
+	out->home = FlowLookInt64(look, COLUMN_HOME);
+	read_interval(look, COLUMN_KEEP, &out->keep);
+	read_interval(look, COLUMN_KEEP_DATA, &out->keep_data);
+	out->max_runs = FlowLookInt32(look, COLUMN_MAX_RUNS);
+	out->max_runs_by = FlowLookText(look, COLUMN_MAX_RUNS_BY);
+}
+
+static void
+read_interval(FlowLook *look, int column, FlowValue *value)
 {
 	bool		isnull;
-	Datum		datum = FlowRowDatum(row, column, &isnull);
+	Datum		datum = FlowLookDatum(look, column, &isnull);
 
 	value->isset = !isnull;
 	if (value->isset)

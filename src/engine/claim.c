@@ -2,7 +2,7 @@
  * claim.c
  *	  From keys to locked steps and their runs.
  *
- * All the steps of a batch are claimed with one statement, without waiting.
+ * All the steps of a batch are claimed as of one snapshot, without waiting.
  * A key that is not returned is gone, or locked by somebody: the latter is
  * remembered, so that the step is looked at again and not forgotten.  Steps of
  * a run that is over, or failing, become items that the flush cleans up.
@@ -87,11 +87,11 @@ add_item(FlowBatch *batch, const FlowTaskRow *row)
 		!FlowWaitingIsLook(&row->key) && !FlowDeadlineIs(&row->key))
 		obey(batch, row);
 	else if (batch->plan->failure == NULL &&
-			 ((row->run_status == FLOW_RUN_PAUSED && !row->ended && !row->has_result &&
+			 ((row->run->row.status == FLOW_RUN_PAUSED && !row->ended && !row->has_result &&
 			   !is_hook(row)) ||
-			  row->run_status == FLOW_RUN_HELD))
+			  row->run->row.status == FLOW_RUN_HELD))
 		return;					/* resuming it makes the step known again */
-	if (row->run_status == FLOW_RUN_PENDING &&
+	if (row->run->row.status == FLOW_RUN_PENDING &&
 		row->key.step_no != FLOW_STEP_RUN && !is_hook(row))
 		return;					/* nor before it starts */
 
@@ -129,7 +129,7 @@ static bool
 is_hook(const FlowTaskRow *row)
 {
 	return row->key.step_no != FLOW_STEP_RUN &&
-		FlowPlanLookup(row->definition_id)->steps[row->key.step_no - 1].part == FLOW_PART_HOOK;
+		FlowPlanLookup(row->run->row.definition_id)->steps[row->key.step_no - 1].part == FLOW_PART_HOOK;
 }
 
 FlowItem *
@@ -233,22 +233,23 @@ static FlowRunRef *
 make_run(const FlowTaskRow *row)
 {
 	FlowRunRef *run = palloc0(sizeof(FlowRunRef));
-	FlowDefinition *definition = FlowPlanLookup(row->definition_id);
+	const FlowRunRow *found = &row->run->row;
+	FlowDefinition *definition = FlowPlanLookup(found->definition_id);
 	int			n = definition->n_all + 1;
 
 	run->id = row->key.run_id;
-	run->epoch = row->epoch;
-	run->status = row->run_status;
-	run->failing = row->failing;
-	run->early = row->early;
+	run->epoch = found->epoch;
+	run->status = found->status;
+	run->failing = found->failing;
+	run->early = found->early;
 	run->definition = definition;
-	run->workflow_id = row->workflow_id;
+	run->workflow_id = found->workflow_id;
 	run->owner = GetUserId();
-	run->priority = row->priority;
-	run->notify = row->notify;
-	run->key = row->run_key;
-	run->slot = row->slot;
-	run->input = row->input;
+	run->priority = found->priority;
+	run->notify = found->notify;
+	run->key = found->key;
+	run->slot = row->run->slot;
+	run->input = row->run->input;
 	FlowEndsInit(&run->ends, definition);
 	run->items = palloc0(sizeof(FlowItem *) * n);
 	run->outputs = palloc0(sizeof(Datum) * n);

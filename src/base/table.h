@@ -1,10 +1,12 @@
 /*-------------------------------------------------------------------------
- * insert.h
- *	  Insert rows into a table of ours, many at a time.
+ * table.h
+ *	  Insert rows into a table of ours, and update them, many at a time.
  *-------------------------------------------------------------------------
  */
-#ifndef FLOW_INSERT_H
-#define FLOW_INSERT_H
+#ifndef FLOW_TABLE_H
+#define FLOW_TABLE_H
+
+#include "storage/itemptr.h"
 
 /* A table of schema flow_internal, as a static with its name */
 typedef struct FlowTable
@@ -13,6 +15,7 @@ typedef struct FlowTable
 	int			columns;		/* that the caller fills; all there are */
 	Oid			relid;			/* found at the first use */
 	uint32		generation;		/* of the installation it was found in */
+	struct FlowTarget *target;	/* kept by target.c; NULL: nothing is */
 } FlowTable;
 
 /*
@@ -23,10 +26,20 @@ typedef struct FlowTable
  */
 extern void FlowTableInsert(FlowTable *table, Datum *values, bool *nulls, int n);
 
+/*
+ * Gives n rows, which this transaction has locked and which are at these
+ * positions, new values in those columns for which replaces is true; values and
+ * nulls as above, of which the other columns are not looked at.  Positions must
+ * be those of the newest versions, or it is an error.
+ */
+extern void FlowTableUpdate(FlowTable *table, const ItemPointerData *tids,
+							const Datum *values, const bool *nulls,
+							const bool *replaces, int n);
+
 /* The OID of the table.  Needs a transaction. */
 extern Oid	FlowTableRelid(FlowTable *table);
 
 /* The next value of a sequence of schema flow_internal; needs as little. */
 extern int64 FlowTableNextId(FlowTable *sequence);
 
-#endif							/* FLOW_INSERT_H */
+#endif							/* FLOW_TABLE_H */
