@@ -55,7 +55,9 @@ OBJS += \
 	src/catalog/cat_crash.o \
 	src/catalog/cat_event.o \
 	src/catalog/cat_item.o \
+	src/catalog/cat_key.o \
 	src/catalog/cat_limit.o \
+	src/catalog/cat_live.o \
 	src/catalog/cat_look.o \
 	src/catalog/cat_outcome.o \
 	src/catalog/cat_place.o \
@@ -68,7 +70,8 @@ OBJS += \
 	src/catalog/cat_task.o \
 	src/catalog/cat_total.o \
 	src/catalog/cat_waiting.o \
-	src/catalog/cat_workflow.o
+	src/catalog/cat_workflow.o \
+	src/catalog/stepkey.o
 
 # define: what the user wrote, as a checked and compiled graph
 OBJS += \

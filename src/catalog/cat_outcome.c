@@ -17,6 +17,7 @@
 #include "base/table.h"
 #include "base/spi.h"
 #include "catalog/cat_outcome.h"
+#include "catalog/stepkey.h"
 
 /* Columns of flow_internal.outcome and flow_internal.attempt */
 #define OUTCOME_COLUMNS	13
@@ -279,10 +280,10 @@ FlowAttemptListOf(const int64 *run_ids, int n)
 FlowStepStatus
 FlowOutcomeStatus(const FlowStepKey *key)
 {
-	Datum		args[3] = {Int64GetDatum(key->run_id), Int32GetDatum(key->step_no)};
+	Datum		args[3];
 	FlowStepStatus status = 0;
 
-	args[2] = Int32GetDatum(key->item_no);
+	FlowStepKeyWrite(key, args);
 	if (FlowStatementExecute(&status_of, args, NULL) == 1)
 		status = FlowStepStatusParse(FlowRowText(SPI_tuptable->vals[0], 1));
 	SPI_freetuptable(SPI_tuptable);
@@ -299,10 +300,10 @@ static bool
 read_value(FlowStatement *statement, const FlowStepKey *key, Datum *value,
 		   bool *isnull)
 {
-	Datum		args[3] = {Int64GetDatum(key->run_id), Int32GetDatum(key->step_no)};
+	Datum		args[3];
 	bool		found;
 
-	args[2] = Int32GetDatum(key->item_no);
+	FlowStepKeyWrite(key, args);
 	found = FlowStatementRead(statement, args, NULL) == 1;
 
 	*isnull = true;
@@ -315,10 +316,10 @@ read_value(FlowStatement *statement, const FlowStepKey *key, Datum *value,
 bool
 FlowOutcomeIsThere(const FlowStepKey *key)
 {
-	Datum		columns[3] = {Int64GetDatum(key->run_id), Int32GetDatum(key->step_no)};
+	Datum		columns[3];
 	FlowHeldRow row;
 
-	columns[2] = Int32GetDatum(key->item_no);
+	FlowStepKeyWrite(key, columns);
 	return FlowHeldRowLock(&outcomes, columns, LockWaitSkip, &row) != FLOW_HOLD_GONE;
 }
 

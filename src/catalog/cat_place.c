@@ -21,6 +21,7 @@
 #include "base/spi.h"
 #include "catalog/cat_place.h"
 #include "catalog/catalog.h"
+#include "catalog/stepkey.h"
 
 static FlowStatement find_limit = {
 	.sql = "SELECT 1 FROM flow_internal.\"limit\" WHERE name = $1",
@@ -223,9 +224,7 @@ FlowPlacePut(const FlowStepKey *key, const char *const *limits, int n,
 	bool		nulls[6] = {false};
 	Datum		args[6];
 
-	args[0] = Int64GetDatum(key->run_id);
-	args[1] = Int32GetDatum(key->step_no);
-	args[2] = Int32GetDatum(key->item_no);
+	FlowStepKeyWrite(key, args);
 	args[3] = text_array(limits, n);
 	args[4] = CStringGetTextDatum(limit_key);
 	args[5] = TimestampTzGetDatum(until);

@@ -11,6 +11,7 @@
 
 #include "base/spi.h"
 #include "catalog/cat_round.h"
+#include "catalog/stepkey.h"
 
 static FlowStatement count = {
 	.sql = "SELECT rounds FROM flow_internal.round"
@@ -56,9 +57,7 @@ execute(FlowStatement *statement, const FlowStepKey *key)
 {
 	Datum		args[3];
 
-	args[0] = Int64GetDatum(key->run_id);
-	args[1] = Int32GetDatum(key->step_no);
-	args[2] = Int32GetDatum(key->item_no);
+	FlowStepKeyWrite(key, args);
 	FlowStatementExecute(statement, args, NULL);
 }
 

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * cat_run.c
- *	  Runs: insert, reserve a key, lock in id order, change state.
+ *	  Runs: insert, lock in id order, change state.
  *
  * The row of a run is its mutex; see catalog.h for who takes it and when.
  * Which state may follow which is decided in engine/run.c, not here.
@@ -53,50 +53,6 @@ enum
 
 static FlowTable runs = {.name = "run",.columns = RUN_TABLE_COLUMNS};
 static FlowTable run_ids = {.name = "run_id_seq"};
-
-static FlowStatement key_reserve = {
-	.sql = "INSERT INTO flow_internal.run_key (workflow_id, key, run_id)"
-	" VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-	.expect = SPI_OK_INSERT,
-	.nargs = 3,
-	.argtypes = {INT4OID, TEXTOID, INT8OID}
-};
-
-static FlowStatement key_forget = {
-	.sql = "DELETE FROM flow_internal.run_key WHERE workflow_id = $1 AND key = $2",
-	.expect = SPI_OK_DELETE,
-	.nargs = 2,
-	.argtypes = {INT4OID, TEXTOID}
-};
-
-static FlowStatement key_holder = {
-	.sql = "SELECT run_id FROM flow_internal.run_key WHERE workflow_id = $1 AND key = $2",
-	.expect = SPI_OK_SELECT,
-	.nargs = 2,
-	.argtypes = {INT4OID, TEXTOID}
-};
-
-static FlowStatement latest_of_key = {
-	.sql = "SELECT k.id FROM"
-	" ((SELECT r.id FROM flow_internal.run r WHERE r.workflow_id = $1 AND r.key = $2"
-	"   ORDER BY r.id DESC LIMIT 1)"
-	"  UNION ALL"
-	"  (SELECT r.id FROM flow_internal.run r WHERE r.workflow_id = $1"
-	"   AND r.key = " FLOW_KEY_HASH("$2")
-	"   AND r.erased = 2 ORDER BY r.id DESC LIMIT 1)) k"
-	" ORDER BY k.id DESC LIMIT 1",
-	.expect = SPI_OK_SELECT,
-	.nargs = 2,
-	.argtypes = {INT4OID, TEXTOID}
-};
-
-static FlowStatement key_release = {
-	.sql = "DELETE FROM flow_internal.run_key WHERE workflow_id = $1 AND key = $2"
-	" AND run_id = $3",
-	.expect = SPI_OK_DELETE,
-	.nargs = 3,
-	.argtypes = {INT4OID, TEXTOID, INT8OID}
-};
 
 static FlowStatement set_status = {
 	.sql = "UPDATE flow_internal.run SET status = $2, status_reason = $3 WHERE id = $1",
@@ -196,7 +152,6 @@ static FlowStatement set_started = {
 };
 
 static void take_tid(ItemPointerData *tid);
-static int64 first_id(void);
 static bool find_run(FlowLook *look, int64 run_id);
 static int	sort_ids(const int64 *ids, int n, int64 *sorted);
 static int	compare_ids(const void *a, const void *b);
@@ -249,60 +204,6 @@ FlowRunInsert(const FlowRunNew *run)
 	values[32] = Int32GetDatum(run->parent.item_no);
 	nulls[33] = true;			/* limit_key */
 	FlowTableInsert(&runs, values, nulls, 1);
-}
-
-bool
-FlowRunKeyReserve(int32 workflow_id, const char *key, int64 run_id)
-{
-	Datum		args[3];
-
-	args[0] = Int32GetDatum(workflow_id);
-	args[1] = CStringGetTextDatum(key);
-	args[2] = Int64GetDatum(run_id);
-	return FlowStatementExecute(&key_reserve, args, NULL) == 1;
-}
-
-void
-FlowRunKeyForget(int32 workflow_id, const char *key)
-{
-	Datum		args[2];
-
-	args[0] = Int32GetDatum(workflow_id);
-	args[1] = CStringGetTextDatum(key);
-	FlowStatementExecute(&key_forget, args, NULL);
-}
-
-int64
-FlowRunKeyHolder(int32 workflow_id, const char *key)
-{
-	Datum		args[2];
-
-	args[0] = Int32GetDatum(workflow_id);
-	args[1] = CStringGetTextDatum(key);
-	FlowStatementExecute(&key_holder, args, NULL);
-	return first_id();
-}
-
-int64
-FlowRunLatestOfKey(int32 workflow_id, const char *key)
-{
-	Datum		args[2];
-
-	args[0] = Int32GetDatum(workflow_id);
-	args[1] = CStringGetTextDatum(key);
-	FlowStatementExecute(&latest_of_key, args, NULL);
-	return first_id();
-}
-
-void
-FlowRunKeyRelease(int32 workflow_id, const char *key, int64 run_id)
-{
-	Datum		args[3];
-
-	args[0] = Int32GetDatum(workflow_id);
-	args[1] = CStringGetTextDatum(key);
-	args[2] = Int64GetDatum(run_id);
-	FlowStatementExecute(&key_release, args, NULL);
 }
 
 bool
@@ -592,15 +493,6 @@ take_tid(ItemPointerData *tid)
 	if (SPI_processed == 1)
 		FlowRowTid(SPI_tuptable->vals[0], 1, tid);
 	SPI_freetuptable(SPI_tuptable);
-}
-
-static int64
-first_id(void)
-{
-	int64		id = SPI_processed > 0 ? FlowRowInt64(SPI_tuptable->vals[0], 1) : 0;
-
-	SPI_freetuptable(SPI_tuptable);
-	return id;
 }
 
 static void

@@ -95,24 +95,6 @@ extern int64 FlowRunNextId(void);
 
 extern void FlowRunInsert(const FlowRunNew *run);
 
-/*
- * Reserves (workflow, key) for the run; a second starter waits here for the
- * first one's transaction.  False if an unfinished run has it.
- */
-extern bool FlowRunKeyReserve(int32 workflow_id, const char *key, int64 run_id);
-
-/* Takes the reservation of a key back. */
-extern void FlowRunKeyForget(int32 workflow_id, const char *key);
-
-/* The unfinished run of that key, 0 if there is none. */
-extern int64 FlowRunKeyHolder(int32 workflow_id, const char *key);
-
-/* The latest run of that key, finished or not; 0 if there never was one. */
-extern int64 FlowRunLatestOfKey(int32 workflow_id, const char *key);
-
-/* The run with that key has ended. */
-extern void FlowRunKeyRelease(int32 workflow_id, const char *key, int64 run_id);
-
 /* Reads a run of our home without locking it.  False if there is none. */
 extern bool FlowRunLoad(int64 run_id, FlowRunRow *row);
 

@@ -19,8 +19,8 @@
 #include "base/spi.h"
 #include "catalog/cat_sweep.h"
 #include "catalog/catalog.h"
+#include "catalog/stepkey.h"
 
-static void read_key(HeapTuple row, FlowStepKey *key);
 static void read_ready(HeapTuple row, FlowReady *ready);
 static void make_key_arrays(const FlowDue *dues, int n, Datum *arrays);
 
@@ -221,17 +221,9 @@ FlowSweepReadReady(int64 home, FlowReadyGroup group,
 }
 
 static void
-read_key(HeapTuple row, FlowStepKey *key)
-{
-	key->run_id = FlowRowInt64(row, 1);
-	key->step_no = FlowRowInt32(row, 2);
-	key->item_no = FlowRowInt32(row, 3);
-}
-
-static void
 read_ready(HeapTuple row, FlowReady *ready)
 {
-	read_key(row, &ready->key);
+	FlowStepKeyRead(row, &ready->key);
 	ready->workflow_id = FlowRowInt32(row, 4);
 	ready->definition_id = FlowRowInt32(row, 5);
 	ready->priority = FlowRowInt32(row, 6);
@@ -251,7 +243,7 @@ FlowSweepReadDue(int64 home, const FlowDue *after, FlowDue *dues, int max)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];
 
-		read_key(row, &dues[i].key);
+		FlowStepKeyRead(row, &dues[i].key);
 		dues[i].due_at = (TimestampTz) FlowRowInt64(row, 4);
 	}
 	SPI_freetuptable(SPI_tuptable);
@@ -306,7 +298,7 @@ FlowSweepReadLocked(int64 home, const FlowDue *dues, int n,
 	found = (int) FlowStatementExecute(&read_locked, values, NULL);
 	found = Min(found, n);
 	for (int i = 0; i < found; i++)
-		read_key(SPI_tuptable->vals[i], &locked[i]);
+		FlowStepKeyRead(SPI_tuptable->vals[i], &locked[i]);
 	SPI_freetuptable(SPI_tuptable);
 	return found;
 }

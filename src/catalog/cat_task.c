@@ -18,6 +18,7 @@
 #include "base/spi.h"
 #include "catalog/cat_task.h"
 #include "catalog/catalog.h"
+#include "catalog/stepkey.h"
 
 /* Columns of flow_internal.task */
 #define TASK_COLUMNS	22
@@ -132,16 +133,6 @@ static FlowStatement put_to_sleep = {
 	.argtypes = {INT8OID, INT4OID, INT4OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT4OID}
 };
 
-static FlowStatement delete_free = {
-	.sql = "DELETE FROM flow_internal.task WHERE (run_id, step_no, item_no) IN ("
-	"SELECT t.run_id, t.step_no, t.item_no FROM flow_internal.task t"
-	" WHERE t.run_id = $1 AND t.step_no = $2 AND t.item_no = $3"
-	" AND NOT " FLOW_TASK_IS_COMMAND("t") " FOR UPDATE SKIP LOCKED)",
-	.expect = SPI_OK_DELETE,
-	.nargs = 3,
-	.argtypes = {INT8OID, INT4OID, INT4OID}
-};
-
 static FlowStatement delete = {
 	.sql = "DELETE FROM flow_internal.task WHERE ctid = ANY ($1)",
 	.expect = SPI_OK_DELETE,
@@ -156,78 +147,16 @@ static FlowStatement hold = {
 	.argtypes = {TIDARRAYOID}
 };
 
-/* A command that has ended is left, too, to whoever settles it. */
-#define HAS_ENDED	"ended OR (finished_at IS NOT NULL AND status = 'ready')"
-
-static FlowStatement lock_of = {
-	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, " HAS_ENDED ","
-	" status IS NOT DISTINCT FROM 'waiting' FROM flow_internal.task"
-	" WHERE run_id = $1 AND NOT " FLOW_TASK_IS_COMMAND("task")
-	" ORDER BY step_no, item_no FOR NO KEY UPDATE SKIP LOCKED",
-	.expect = SPI_OK_SELECT,
-	.nargs = 1,
-	.argtypes = {INT8OID}
-};
-
-static FlowStatement lock_one = {
-	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, " HAS_ENDED ","
-	" status IS NOT DISTINCT FROM 'waiting' FROM flow_internal.task"
-	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3 AND status = $4"
-	" FOR NO KEY UPDATE SKIP LOCKED",
-	.expect = SPI_OK_SELECT,
-	.nargs = 4,
-	.argtypes = {INT8OID, INT4OID, INT4OID, TEXTOID}
-};
-
-static FlowStatement is_there = {
-	.sql = "SELECT FROM flow_internal.task"
-	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3 AND status = $4",
-	.expect = SPI_OK_SELECT,
-	.nargs = 4,
-	.argtypes = {INT8OID, INT4OID, INT4OID, TEXTOID}
-};
-
-static FlowStatement list_of = {
-	.sql = "SELECT run_id, step_no, item_no, ctid, attempt, " HAS_ENDED ","
-	" status IS NOT DISTINCT FROM 'waiting' FROM flow_internal.task"
-	" WHERE run_id = $1 ORDER BY step_no, item_no",
-	.expect = SPI_OK_SELECT,
-	.nargs = 1,
-	.argtypes = {INT8OID}
-};
-
-static FlowStatement last_item = {
-	.sql = "SELECT GREATEST((SELECT pg_catalog.max(t.item_no) FROM flow_internal.task t"
-	" WHERE t.run_id = $1 AND t.step_no = $2),"
-	" (SELECT pg_catalog.max(o.item_no) FROM flow_internal.outcome o"
-	" WHERE o.run_id = $1 AND o.step_no = $2), 0)",
-	.expect = SPI_OK_SELECT,
-	.nargs = 2,
-	.argtypes = {INT8OID, INT4OID}
-};
-
-static FlowStatement asked = {
-	.sql = "SELECT asked FROM flow_internal.task"
-	" WHERE run_id = $1 AND step_no = $2 AND item_no = $3",
-	.expect = SPI_OK_SELECT,
-	.nargs = 3,
-	.argtypes = {INT8OID, INT4OID, INT4OID}
-};
-
 static void execute_by_tid(FlowStatement *statement, const ItemPointerData *tids,
 						   int n);
 static void write_task(const FlowTaskNew *row, Datum *values, bool *nulls);
-static void key_arrays(const FlowStepKey *keys, int n, Datum *args);
-static void read_key(HeapTuple row, FlowStepKey *key);
 static bool claim_task(FlowLook *look, const FlowStepKey *key, Oid owner,
 					   FlowTaskRow *task);
 static bool is_claimable(FlowLook *look, Oid owner);
 static bool claim_run(FlowLook *look, const FlowTaskRow *previous,
 					  FlowTaskRow *task);
-static void write_key(const FlowStepKey *key, Datum *values);
 static void read_end(FlowLook *look, FlowTaskEnd *end);
 static List *read_ready(void);
-static List *read_brief(void);
 
 int
 FlowTaskClaim(const FlowStepKey *keys, int n, Oid owner, FlowTaskRow **rows)
@@ -261,7 +190,7 @@ claim_task(FlowLook *look, const FlowStepKey *key, Oid owner, FlowTaskRow *task)
 {
 	Datum		values[3];
 
-	write_key(key, values);
+	FlowStepKeyWrite(key, values);
 	if (!FlowLookFind(look, values) || !is_claimable(look, owner) ||
 		FlowLookLock(look, LockWaitSkip) != FLOW_HOLD_TAKEN ||
 		!is_claimable(look, owner))
@@ -302,7 +231,7 @@ FlowTaskPeek(const FlowStepKey *keys, int n, Oid owner)
 {
 	Datum		args[5];
 
-	key_arrays(keys, n, args);
+	FlowStepKeyWriteAll(keys, n, args);
 	args[3] = Int64GetDatum(FlowInstallRequire()->home);
 	args[4] = ObjectIdGetDatum(owner);
 	FlowStatementExecute(&peek, args, NULL);
@@ -361,7 +290,7 @@ FlowTaskInsertMissing(const FlowTaskNew *rows, int n)
 static void
 write_task(const FlowTaskNew *row, Datum *values, bool *nulls)
 {
-	write_key(&row->key, values);
+	FlowStepKeyWrite(&row->key, values);
 	values[3] = Int64GetDatum(FlowInstallRequire()->home);
 	values[4] = ObjectIdGetDatum(row->owner);
 	values[5] = Int32GetDatum(row->workflow_id);
@@ -392,7 +321,7 @@ FlowTaskSleep(const FlowTaskNew *rows, int n)
 		Datum		args[7];
 		bool		nulls[7] = {false};
 
-		write_key(&row->key, args);
+		FlowStepKeyWrite(&row->key, args);
 		args[3] = CStringGetTextDatum(FlowStepStatusName(row->status));
 		args[4] = Int32GetDatum(row->attempt);
 		args[5] = TimestampTzGetDatum(row->due_at);
@@ -412,15 +341,6 @@ void
 FlowTaskDelete(const ItemPointerData *tids, int n)
 {
 	execute_by_tid(&delete, tids, n);
-}
-
-void
-FlowTaskDeleteFree(const FlowStepKey *key)
-{
-	Datum		args[3];
-
-	write_key(key, args);
-	FlowStatementExecute(&delete_free, args, NULL);
 }
 
 static void
@@ -444,7 +364,7 @@ FlowTaskHold(const FlowStepKey *key, int32 attempt, FlowHeldRow *row)
 	FlowHold	hold;
 	bool		isnull;
 
-	write_key(key, values);
+	FlowStepKeyWrite(key, values);
 	hold = FlowHeldRowLock(&tasks, values, LockWaitSkip, row);
 	if (hold != FLOW_HOLD_TAKEN)
 		return hold;
@@ -476,79 +396,6 @@ FlowTaskSetEnded(FlowHeldRow *row, const FlowTaskEnd *end)
 	FlowHeldRowUpdate(row, values, nulls, replaces);
 }
 
-FlowHold
-FlowTaskLock(const FlowStepKey *key, FlowStepStatus status, FlowTaskRow *task)
-{
-	Datum		args[4];
-	List	   *found;
-	bool		there;
-
-	write_key(key, args);
-	args[3] = CStringGetTextDatum(FlowStepStatusName(status));
-	FlowStatementExecute(&lock_one, args, NULL);
-	found = read_brief();
-	if (found != NIL)
-	{
-		*task = *(FlowTaskRow *) linitial(found);
-		return FLOW_HOLD_TAKEN;
-	}
-	there = FlowStatementExecute(&is_there, args, NULL) == 1;
-	SPI_freetuptable(SPI_tuptable);
-	return there ? FLOW_HOLD_BUSY : FLOW_HOLD_GONE;
-}
-
-List *
-FlowTaskLockOf(int64 run_id)
-{
-	Datum		args[1] = {Int64GetDatum(run_id)};
-
-	FlowStatementExecute(&lock_of, args, NULL);
-	return read_brief();
-}
-
-List *
-FlowTaskListOf(int64 run_id)
-{
-	Datum		args[1] = {Int64GetDatum(run_id)};
-
-	FlowStatementExecute(&list_of, args, NULL);
-	return read_brief();
-}
-
-static void
-key_arrays(const FlowStepKey *keys, int n, Datum *args)
-{
-	Datum	   *runs = palloc(sizeof(Datum) * Max(n, 1));
-	Datum	   *steps = palloc(sizeof(Datum) * Max(n, 1));
-	Datum	   *items = palloc(sizeof(Datum) * Max(n, 1));
-
-	for (int i = 0; i < n; i++)
-	{
-		runs[i] = Int64GetDatum(keys[i].run_id);
-		steps[i] = Int32GetDatum(keys[i].step_no);
-		items[i] = Int32GetDatum(keys[i].item_no);
-	}
-	args[0] = FlowArray(INT8OID, runs, NULL, n);
-	args[1] = FlowArray(INT4OID, steps, NULL, n);
-	args[2] = FlowArray(INT4OID, items, NULL, n);
-}
-
-static void
-write_key(const FlowStepKey *key, Datum *values)
-{
-	values[0] = Int64GetDatum(key->run_id);
-	values[1] = Int32GetDatum(key->step_no);
-	values[2] = Int32GetDatum(key->item_no);
-}
-
-static void
-read_key(HeapTuple row, FlowStepKey *key)
-{
-	key->run_id = FlowRowInt64(row, 1);
-	key->step_no = FlowRowInt32(row, 2);
-	key->item_no = FlowRowInt32(row, 3);
-}
-
 static void
 read_end(FlowLook *look, FlowTaskEnd *end)
 {
@@ -573,7 +420,7 @@ read_ready(void)
 		HeapTuple	row = SPI_tuptable->vals[i];
 		FlowReady  *ready = palloc0(sizeof(FlowReady));
 
-		read_key(row, &ready->key);
+		FlowStepKeyRead(row, &ready->key);
 		ready->workflow_id = FlowRowInt32(row, 4);
 		ready->definition_id = FlowRowInt32(row, 5);
 		ready->priority = FlowRowInt32(row, 6);
@@ -581,50 +428,4 @@ read_ready(void)
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return result;
-}
-
-static List *
-read_brief(void)
-{
-	List	   *result = NIL;
-
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		FlowTaskRow *task = palloc0(sizeof(FlowTaskRow));
-
-		read_key(row, &task->key);
-		FlowRowTid(row, 4, &task->tid);
-		task->attempt = FlowRowInt32(row, 5);
-		task->ended = FlowRowBool(row, 6);
-		task->waits = FlowRowBool(row, 7);
-		result = lappend(result, task);
-	}
-	SPI_freetuptable(SPI_tuptable);
-	return result;
-}
-
-int32
-FlowTaskLastItem(int64 run_id, int32 step_no)
-{
-	Datum		args[2] = {Int64GetDatum(run_id), Int32GetDatum(step_no)};
-	int32		item;
-
-	FlowStatementExecute(&last_item, args, NULL);
-	item = FlowRowInt32(SPI_tuptable->vals[0], 1);
-	SPI_freetuptable(SPI_tuptable);
-	return item;
-}
-
-bool
-FlowTaskAsked(const FlowStepKey *key, Datum *value)
-{
-	Datum		args[3];
-	bool		isnull = true;
-
-	write_key(key, args);
-	if (FlowStatementRead(&asked, args, NULL) == 1)
-		*value = FlowRowDatum(SPI_tuptable->vals[0], 1, &isnull);
-	SPI_freetuptable(SPI_tuptable);
-	return !isnull;
 }

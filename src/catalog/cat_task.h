@@ -112,27 +112,4 @@ extern FlowHold FlowTaskHold(const FlowStepKey *key, int32 attempt,
 /* Marks it as ended, to be settled by whoever claims it. */
 extern void FlowTaskSetEnded(FlowHeldRow *row, const FlowTaskEnd *end);
 
-/* Locks the tasks of a run that nobody else has locked: list of FlowTaskRow *,
- * of which only key, tid, attempt and ended are set. */
-extern List *FlowTaskLockOf(int64 run_id);
-
-/*
- * Locks the task of a step in that status, and reads it as above.  Busy:
- * somebody has locked it, such as by an old entry of the queue.
- */
-extern FlowHold FlowTaskLock(const FlowStepKey *key, FlowStepStatus status,
-							 FlowTaskRow *task);
-
-/* Deletes one task of a run, unless somebody has locked it. */
-extern void FlowTaskDeleteFree(const FlowStepKey *key);
-
-/* All tasks of a run, locked or not: list of FlowTaskRow *, as above. */
-extern List *FlowTaskListOf(int64 run_id);
-
-/* The highest item number that a step of a run has had; 0: none. */
-extern int32 FlowTaskLastItem(int64 run_id, int32 step_no);
-
-/* What a hook runs for, with the snapshot that is active.  False: nothing. */
-extern bool FlowTaskAsked(const FlowStepKey *key, Datum *value);
-
 #endif							/* FLOW_CAT_TASK_H */

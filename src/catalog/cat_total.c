@@ -14,6 +14,7 @@
 #include "base/spi.h"
 #include "catalog/cat_total.h"
 #include "catalog/catalog.h"
+#include "catalog/stepkey.h"
 
 static FlowStatement load = {
 	.sql = "SELECT l.due_at, t.ready_at FROM (SELECT 1) AS one"
@@ -59,7 +60,6 @@ static FlowStatement elapse = {
 	.argtypes = {INT8OID}
 };
 
-static void key_args(const FlowStepKey *key, Datum *args);
 
 TimestampTz
 FlowTotalLoad(const FlowStepKey *key, TimestampTz *ready_at)
@@ -68,7 +68,7 @@ FlowTotalLoad(const FlowStepKey *key, TimestampTz *ready_at)
 	Datum		args[3];
 	HeapTuple	row;
 
-	key_args(key, args);
+	FlowStepKeyWrite(key, args);
 	FlowStatementExecute(&load, args, NULL);
 	row = SPI_tuptable->vals[0];
 	if (!FlowRowIsNull(row, 1))
@@ -79,20 +79,12 @@ FlowTotalLoad(const FlowStepKey *key, TimestampTz *ready_at)
 	return due_at;
 }
 
-static void
-key_args(const FlowStepKey *key, Datum *args)
-{
-	args[0] = Int64GetDatum(key->run_id);
-	args[1] = Int32GetDatum(key->step_no);
-	args[2] = Int32GetDatum(key->item_no);
-}
-
 void
 FlowTotalSave(const FlowStepKey *key, TimestampTz due_at)
 {
 	Datum		args[4];
 
-	key_args(key, args);
+	FlowStepKeyWrite(key, args);
 	args[3] = TimestampTzGetDatum(due_at);
 	FlowStatementExecute(&save, args, NULL);
 }
@@ -102,7 +94,7 @@ FlowTotalDelete(const FlowStepKey *key)
 {
 	Datum		args[3];
 
-	key_args(key, args);
+	FlowStepKeyWrite(key, args);
 	FlowStatementExecute(&delete, args, NULL);
 }
 

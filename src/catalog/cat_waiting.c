@@ -16,6 +16,7 @@
 #include "base/spi.h"
 #include "catalog/cat_waiting.h"
 #include "catalog/catalog.h"
+#include "catalog/stepkey.h"
 
 static FlowTable signal_ids = {.name = "signal_id_seq"};
 
@@ -138,7 +139,6 @@ static FlowStatement read_status = {
 	.argtypes = {KEY_TYPES}
 };
 
-static void key_args(const FlowStepKey *key, Datum *args);
 
 bool
 FlowWaitingLoad(const FlowStepKey *key, TimestampTz *since, TimestampTz *due_at)
@@ -147,7 +147,7 @@ FlowWaitingLoad(const FlowStepKey *key, TimestampTz *since, TimestampTz *due_at)
 	HeapTuple	row;
 	bool		found;
 
-	key_args(key, args);
+	FlowStepKeyWrite(key, args);
 	FlowStatementExecute(&load, args, NULL);
 	row = SPI_tuptable->vals[0];
 	found = !FlowRowIsNull(row, 1);
@@ -163,21 +163,13 @@ FlowWaitingLoad(const FlowStepKey *key, TimestampTz *since, TimestampTz *due_at)
 	return found;
 }
 
-static void
-key_args(const FlowStepKey *key, Datum *args)
-{
-	args[0] = Int64GetDatum(key->run_id);
-	args[1] = Int32GetDatum(key->step_no);
-	args[2] = Int32GetDatum(key->item_no);
-}
-
 void
 FlowWaitingInsert(const FlowStepKey *key, TimestampTz since, TimestampTz due_at)
 {
 	Datum		args[5];
 	bool		nulls[5] = {false};
 
-	key_args(key, args);
+	FlowStepKeyWrite(key, args);
 	args[3] = TimestampTzGetDatum(since);
 	args[4] = TimestampTzGetDatum(due_at);
 	nulls[4] = TIMESTAMP_IS_NOEND(due_at);
@@ -189,7 +181,7 @@ FlowWaitingDelete(const FlowStepKey *key)
 {
 	Datum		args[3];
 
-	key_args(key, args);
+	FlowStepKeyWrite(key, args);
 	FlowStatementExecute(&delete, args, NULL);
 }
 
@@ -226,7 +218,7 @@ FlowWaitingSetReady(const FlowStepKey *key)
 {
 	Datum		args[3];
 
-	key_args(key, args);
+	FlowStepKeyWrite(key, args);
 	FlowStatementExecute(&set_ready, args, NULL);
 }
 
@@ -298,7 +290,7 @@ FlowDecisionInsert(const FlowStepKey *key, const FlowDecisionRow *decision)
 	Datum		args[7];
 	bool		nulls[7] = {false};
 
-	key_args(key, args);
+	FlowStepKeyWrite(key, args);
 	args[3] = BoolGetDatum(decision->approved);
 	args[4] = CStringGetTextDatum(decision->by);
 	args[5] = FlowTextOrNull(decision->approver, &nulls[5]);
@@ -312,7 +304,7 @@ FlowDecisionLoad(const FlowStepKey *key, FlowDecisionRow *decision)
 	Datum		args[3];
 	bool		found;
 
-	key_args(key, args);
+	FlowStepKeyWrite(key, args);
 	found = FlowStatementExecute(&load_decision, args, NULL) == 1;
 	if (found)
 	{
@@ -332,7 +324,7 @@ FlowDecisionDelete(const FlowStepKey *key)
 {
 	Datum		args[3];
 
-	key_args(key, args);
+	FlowStepKeyWrite(key, args);
 	FlowStatementExecute(&delete_decision, args, NULL);
 }
 
@@ -342,7 +334,7 @@ FlowWaitingStatus(const FlowStepKey *key, char **sqlstate)
 	Datum		args[3];
 	char	   *status;
 
-	key_args(key, args);
+	FlowStepKeyWrite(key, args);
 	FlowStatementExecute(&read_status, args, NULL);
 	status = FlowRowText(SPI_tuptable->vals[0], 1);
 	*sqlstate = FlowRowText(SPI_tuptable->vals[0], 2);

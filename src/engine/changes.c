@@ -10,6 +10,7 @@
 
 #include "utils/timestamp.h"
 
+#include "catalog/cat_key.h"
 #include "engine/changes.h"
 #include "shmem/wake.h"
 

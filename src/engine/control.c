@@ -20,6 +20,8 @@
 
 #include "base/identity.h"
 #include "catalog/cat_item.h"
+#include "catalog/cat_key.h"
+#include "catalog/cat_live.h"
 #include "catalog/cat_look.h"
 #include "catalog/cat_release.h"
 #include "define/access.h"

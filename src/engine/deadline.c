@@ -11,6 +11,7 @@
 
 #include "utils/timestamp.h"
 
+#include "catalog/cat_live.h"
 #include "catalog/cat_task.h"
 #include "engine/deadline.h"
 #include "engine/run.h"

@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "base/json.h"
+#include "catalog/cat_live.h"
 #include "define/beside.h"
 #include "engine/claim.h"
 #include "engine/hook.h"

@@ -25,6 +25,7 @@
 
 #include "base/identity.h"
 #include "catalog/cat_item.h"
+#include "catalog/cat_live.h"
 #include "define/item.h"
 #include "engine/claim.h"
 #include "engine/context.h"

@@ -18,6 +18,7 @@
 
 #include "base/identity.h"
 #include "catalog/cat_item.h"
+#include "catalog/cat_live.h"
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"

@@ -23,7 +23,7 @@
 #include "base/identity.h"
 #include "base/install.h"
 #include "catalog/cat_child.h"
-#include "catalog/cat_task.h"
+#include "catalog/cat_live.h"
 #include "define/access.h"
 #include "define/workflow.h"
 #include "engine/control.h"

@@ -17,6 +17,7 @@
 
 #include "catalog/cat_crash.h"
 #include "catalog/cat_item.h"
+#include "catalog/cat_key.h"
 #include "define/item.h"
 #include "engine/changes.h"
 #include "engine/control.h"

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "catalog/cat_live.h"
 #include "engine/claim.h"
 #include "engine/control.h"
 #include "engine/deadline.h"

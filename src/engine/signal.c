@@ -15,6 +15,7 @@
 #include "utils/jsonb.h"
 
 #include "base/identity.h"
+#include "catalog/cat_key.h"
 #include "define/access.h"
 #include "define/workflow.h"
 #include "engine/control.h"

@@ -22,6 +22,7 @@
 #include "base/identity.h"
 #include "catalog/cat_event.h"
 #include "catalog/cat_item.h"
+#include "catalog/cat_key.h"
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_run.h"
 #include "catalog/cat_task.h"

@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "catalog/cat_item.h"
+#include "catalog/cat_live.h"
 #include "define/item.h"
 #include "engine/claim.h"
 #include "engine/run.h"

@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "base/identity.h"
+#include "catalog/cat_live.h"
 #include "catalog/cat_task.h"
 #include "engine/limit.h"
 #include "engine/round.h"

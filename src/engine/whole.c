@@ -15,8 +15,8 @@
 
 #include "base/identity.h"
 #include "base/json.h"
+#include "catalog/cat_live.h"
 #include "catalog/cat_run.h"
-#include "catalog/cat_task.h"
 #include "define/plan.h"
 #include "engine/drain.h"
 #include "engine/start.h"

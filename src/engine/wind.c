@@ -17,8 +17,8 @@
  */
 #include "postgres.h"
 
+#include "catalog/cat_live.h"
 #include "catalog/cat_run.h"
-#include "catalog/cat_task.h"
 #include "engine/claim.h"
 #include "engine/deadline.h"
 #include "engine/finish.h"
