@@ -5,7 +5,7 @@
  * To find out which indexes a table has, and to compile the predicates of
  * those that are partial, takes several times as long as to write a row.  So a
  * backend does it once for each table, until the relation cache says that the
- * table has changed, as it does for a new index.
+ * table, or an index of it, has changed.
  *
  * What is kept refers to nothing that a transaction owns: descriptions of
  * indexes, compiled predicates, a copy of the shape of a row.  The indexes
@@ -27,7 +27,7 @@
 
 struct FlowTarget
 {
-	FlowTarget *next;			/* of all that this backend keeps */
+	FlowTarget *next;			/* of all that are kept */
 	MemoryContext context;		/* of all of it */
 	Oid			relid;
 	bool		is_valid;		/* nothing has changed since it was made */
@@ -46,7 +46,9 @@ static FlowTarget *targets = NULL;
 static uint64 changes = 0;		/* that the relation cache has told of */
 
 static void forget(Datum arg, Oid relid);
+static bool has_index(FlowTarget *target, Oid relid);
 static FlowTarget *make(Relation relation);
+static void keep(FlowTable *table, FlowTarget *target);
 static void fill(FlowTarget *target, Relation relation);
 static void discard(FlowTarget *target);
 static bool is_wanted(FlowTarget *target, IndexInfo *info,
@@ -71,9 +73,11 @@ FlowTargetOpen(FlowTable *table, Relation relation)
 		target = NULL;
 	}
 	if (target == NULL)
+	{
 		target = make(relation);
-	if (target->is_kept)
-		table->target = target;
+		if (target->is_kept)
+			keep(table, target);
+	}
 	target->result.ri_RelationDesc = relation;
 	/* an error may have left some */
 	for (int i = 0; i < target->result.ri_NumIndices; i++)
@@ -86,8 +90,18 @@ forget(Datum arg, Oid relid)
 {
 	changes++;
 	for (FlowTarget *target = targets; target != NULL; target = target->next)
-		if (relid == InvalidOid || relid == target->relid)
+		if (relid == InvalidOid || relid == target->relid ||
+			has_index(target, relid))
 			target->is_valid = false;
+}
+
+static bool
+has_index(FlowTarget *target, Oid relid)
+{
+	for (int i = 0; i < target->result.ri_NumIndices; i++)
+		if (target->indexes[i] == relid)
+			return true;
+	return false;
 }
 
 static FlowTarget *
@@ -106,10 +120,16 @@ make(Relation relation)
 	fill(target, relation);
 	target->is_valid = changes == before;
 	MemoryContextSwitchTo(caller);
-	MemoryContextSetParent(context, TopMemoryContext);
+	return target;
+}
+
+static void
+keep(FlowTable *table, FlowTarget *target)
+{
+	MemoryContextSetParent(target->context, TopMemoryContext);
 	target->next = targets;
 	targets = target;
-	return target;
+	table->target = target;
 }
 
 static void
@@ -153,7 +173,7 @@ FlowTargetClose(FlowTarget *target)
 		ExecClearTuple(target->slots[i]);
 	ExecCloseIndices(&target->result);
 	if (!target->is_kept)
-		discard(target);
+		MemoryContextDelete(target->context);
 }
 
 TupleTableSlot **
