@@ -233,6 +233,7 @@ run_items(FlowBatch *batch)
 			break;
 		offer_dependents(batch, item);
 	}
+	batch->n_cut = list_length(batch->inlined);
 }
 
 /* What has just become ready comes first, then what was claimed. */

@@ -35,8 +35,7 @@ typedef struct FlowRunRef
 	int32		epoch;			/* at the claim */
 	FlowRunStatus status;		/* at the claim; in the flush: as locked */
 	bool		failing;		/* a step has failed for good */
-	bool		early;			/* steps may have ended before their turn, or
-								 * it has been retried */
+	bool		early;			/* steps may have ended before their turn */
 	FlowDefinition *definition;
 	int32		workflow_id;
 	Oid			owner;
@@ -174,6 +173,7 @@ typedef struct FlowBatch
 	int			n_left;			/* all of those, given back or not */
 	int			n_done;			/* attempts that were recorded */
 	int			n_settled;		/* the same, and tasks ended otherwise */
+	int			n_cut;			/* steps for which there was no room */
 } FlowBatch;
 
 /*

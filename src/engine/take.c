@@ -55,8 +55,8 @@ static int	n_bad = 0;			/* batches in which nothing could be recorded,
 static TimestampTz rest_until = 0;
 
 /*
- * Moving average of the steps that one entry has led to in its batch; a guess
- * until there has been one.
+ * Moving average of the steps that one entry has led to in its batch, or would
+ * have if there had been room; a guess until there has been one.
  */
 static double steps_per_entry = 4;
 static bool has_measured = false;
@@ -120,7 +120,7 @@ FlowBatchRun(int lane)
 	end_turn(&batch);
 	if (tried)
 		end_try(lane, &entries[0]);
-	note_expansion(n - batch.n_left, batch.n_done);
+	note_expansion(n - batch.n_left, batch.n_done + batch.n_cut);
 	give_back(lane, batch.left, list_length(batch.left) - 1);
 	FlowParkLocked(lane, batch.unclaimed);
 	FlowParkHeld(lane, batch.held);
