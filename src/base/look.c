@@ -19,6 +19,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -64,6 +65,8 @@ equality_of(Oid type)
 void
 FlowLookBeginNow(FlowLook *look, FlowTable *table, FlowTable *index, bool locks)
 {
+	if (locks)
+		PreventCommandIfReadOnly("SELECT FOR NO KEY UPDATE");
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	FlowLookBegin(look, table, index, GetActiveSnapshot(), locks);

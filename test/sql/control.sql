@@ -123,6 +123,20 @@ SELECT flow_retry(:first);
 SELECT flow_find('control-two', 'taken') = :first AS has_it_again;
 SELECT flow_cancel(:first);
 
+-- Nothing is steered where nothing may be written
+SELECT flow_start('control-keep') AS run \gset
+BEGIN READ ONLY;
+SELECT flow_cancel(:run);
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT flow_pause(:run);
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT flow_drop('control-keep', force => true);
+ROLLBACK;
+SELECT status FROM flow.run WHERE id = :run;
+SELECT flow_cancel(:run);
+
 -- Dropping: not while runs are unfinished, unless forced
 SELECT flow_start('control-keep') AS run \gset
 SELECT flow_drop('control-keep');
