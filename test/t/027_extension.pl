@@ -178,7 +178,7 @@ foreach my $round (1 .. $rounds)
 is($failed, 0, "$rounds rounds of dropping and creating under load went through");
 is($incomplete, 0, '... in each of them a run completed');
 is($late, 0, '... and nothing of an installation ran after it');
-$load->signal('INT');
+$load->signal('TERM');
 $load->finish;
 is(value($node, q{SELECT string_agg(DISTINCT state || ' ' || message, '; ') FROM refused WHERE state LIKE 'XX%'}), '', 'clients met no internal error');
 cmp_ok(value($node, q{SELECT count(*) FROM ran}), '>', $rounds, '... and their runs were run');
