@@ -36,8 +36,7 @@ void
 FlowLookBegin(FlowLook *look, FlowTable *table, FlowTable *index,
 			  Snapshot snapshot, bool locks)
 {
-	Relation	relation = table_open(FlowTableRelid(table),
-									  locks ? RowShareLock : AccessShareLock);
+	Relation	relation = FlowTableOpen(table, locks ? RowShareLock : AccessShareLock);
 
 	look->relation = relation;
 	look->index = index_open(index == NULL ? RelationGetPrimaryKeyIndex(relation) :

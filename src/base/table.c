@@ -78,7 +78,7 @@ FlowTableInsert(FlowTable *table, Datum *values, bool *nulls, int n)
 static Relation
 open_for(FlowTable *table)
 {
-	Relation	relation = table_open(FlowTableRelid(table), RowExclusiveLock);
+	Relation	relation = FlowTableOpen(table, RowExclusiveLock);
 	int			natts = RelationGetDescr(relation)->natts;
 
 	if (natts != table->columns)
@@ -160,6 +160,16 @@ merge(TupleTableSlot *before, TupleTableSlot *after, const Datum *values,
 		after->tts_isnull[i] = replaces[i] ? nulls[i] : before->tts_isnull[i];
 	}
 	ExecStoreVirtualTuple(after);
+}
+
+Relation
+FlowTableOpen(FlowTable *table, LOCKMODE mode)
+{
+	Relation	relation;
+
+	while ((relation = try_table_open(FlowTableRelid(table), mode)) == NULL)
+		table->relid = InvalidOid;	/* there may be a new installation */
+	return relation;
 }
 
 int64

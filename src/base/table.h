@@ -7,6 +7,8 @@
 #define FLOW_TABLE_H
 
 #include "storage/itemptr.h"
+#include "storage/lockdefs.h"
+#include "utils/relcache.h"
 
 /* A table of schema flow_internal, as a static with its name */
 typedef struct FlowTable
@@ -35,6 +37,12 @@ extern void FlowTableInsert(FlowTable *table, Datum *values, bool *nulls, int n)
 extern void FlowTableUpdate(FlowTable *table, const ItemPointerData *tids,
 							const Datum *values, const bool *nulls,
 							const bool *replaces, int n);
+
+/*
+ * Opens and locks the table; the caller closes it with table_close.  If the
+ * extension is dropped while the lock is waited for, 55000.
+ */
+extern Relation FlowTableOpen(FlowTable *table, LOCKMODE mode);
 
 /* The OID of the table.  Needs a transaction. */
 extern Oid	FlowTableRelid(FlowTable *table);
