@@ -59,9 +59,8 @@ foreach my $round (1 .. 6)
 	$node->safe_psql('postgres', q{SELECT flow_start('calm')});
 	wait_for_end($node);
 	my $client = $node->background_psql('postgres', on_error_stop => 0);
-	kill(9, $client->query_safe('SELECT pg_backend_pid()'));
+	kill_through($node, $client->query_safe('SELECT pg_backend_pid()'));
 	$client->{run}->finish;
-	wait_through($node, 'true');
 }
 is(value($node, 'SELECT flow_internal.held_until() IS NULL'), 't', 'other crashes do not count');
 is_consistent($node);

@@ -107,8 +107,8 @@ note("index entries read for 10000 further steps: $more");
 $node->safe_psql('postgres', q{ROLLBACK PREPARED 'holder'});
 
 # Next steps of runs whose first ones have filled the queue
-$node->safe_psql('postgres', q{SELECT flow_define('three', ARRAY[} . join(',', audited('a', 'batch => false'),
-		audited('b', q{batch => false, after => '{a}'}), audited('c', q{batch => false, after => '{b}'})) . '])', @shop);
+$node->safe_psql('postgres', q{SELECT flow_define('three', ARRAY[} . join(',', audited('a', 'batch => false', 'SELECT pg_sleep(0.001)'),
+		audited('b', q{batch => false, after => '{a}'}, 'SELECT pg_sleep(0.001)'), audited('c', q{batch => false, after => '{b}'})) . '])', @shop);
 $node->safe_psql('postgres', q{SELECT count(flow_start('three')) FROM generate_series(1, 1500); SELECT count(flow_start('three')) FROM generate_series(1, 1500)}, @shop);
 my @paused = split /\n/, value($node, q{SELECT id FROM flow.run WHERE workflow = 'three' AND status = 'running' ORDER BY id DESC LIMIT 100}, @shop);
 $node->safe_psql('postgres', join('; ', map { "SELECT flow_pause($_)" } @paused));
