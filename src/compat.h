@@ -74,20 +74,22 @@
 
 /* Since 16 it is told whether only summarizing indexes need the tuple. */
 #if PG_VERSION_NUM >= 160000
-#define FlowExecInsertIndexTuples(target, slot, estate) \
-	ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL, false)
+#define FlowExecInsertIndexTuples(target, slot, estate, summarizing) \
+	ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL, summarizing)
 #else
-#define FlowExecInsertIndexTuples(target, slot, estate) \
+#define FlowExecInsertIndexTuples(target, slot, estate, summarizing) \
 	ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL)
 #endif
 
 /* Since 16 an update tells which indexes need the new tuple. */
 #if PG_VERSION_NUM >= 160000
 #define FlowUpdateIndexes	TU_UpdateIndexes
-#define FlowUpdatesIndexes(update)	((update) == TU_All)
+#define FlowUpdatesIndexes(update)	((update) != TU_None)
+#define FlowUpdateSummarizes(update)	((update) == TU_Summarizing)
 #else
 #define FlowUpdateIndexes	bool
 #define FlowUpdatesIndexes(update)	(update)
+#define FlowUpdateSummarizes(update)	false
 #endif
 
 /* Since 18 a scan can count its searches. */

@@ -102,7 +102,7 @@ insert_chunk(Relation relation, FlowTarget *target, TupleTableSlot **slots,
 	if (bulk != NULL)
 		FreeBulkInsertState(bulk);
 	MemoryContextSwitchTo(caller);
-	FlowTargetIndex(target, slots, n);
+	FlowTargetIndex(target, slots, n, false);
 }
 
 void
@@ -137,7 +137,7 @@ FlowTableUpdate(FlowTable *table, const ItemPointerData *tids,
 								  &update);
 		MemoryContextSwitchTo(caller);
 		if (FlowUpdatesIndexes(update))
-			FlowTargetIndex(target, &after, 1);
+			FlowTargetIndex(target, &after, 1, FlowUpdateSummarizes(update));
 		else
 			MemoryContextReset(FlowTargetMemory(target));
 	}

@@ -202,7 +202,8 @@ FlowTargetMemory(FlowTarget *target)
 }
 
 void
-FlowTargetIndex(FlowTarget *target, TupleTableSlot **slots, int n)
+FlowTargetIndex(FlowTarget *target, TupleTableSlot **slots, int n,
+				bool summarizing)
 {
 	ResultRelInfo *result = &target->result;
 
@@ -213,7 +214,8 @@ FlowTargetIndex(FlowTarget *target, TupleTableSlot **slots, int n)
 														  RowExclusiveLock);
 	for (int i = 0; i < n; i++)
 	{
-		(void) FlowExecInsertIndexTuples(result, slots[i], target->estate);
+		(void) FlowExecInsertIndexTuples(result, slots[i], target->estate,
+										 summarizing);
 		ResetPerTupleExprContext(target->estate);
 	}
 }

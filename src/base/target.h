@@ -28,8 +28,10 @@ extern MemoryContext FlowTargetMemory(FlowTarget *target);
 
 /*
  * Makes the index entries of n rows that are in the table already, at the
- * positions that their slots have.  A duplicate key is an error.
+ * positions that their slots have, if asked so only in indexes that summarize
+ * pages.  A duplicate key is an error.
  */
-extern void FlowTargetIndex(FlowTarget *target, TupleTableSlot **slots, int n);
+extern void FlowTargetIndex(FlowTarget *target, TupleTableSlot **slots, int n,
+							bool summarizing);
 
 #endif							/* FLOW_TARGET_H */

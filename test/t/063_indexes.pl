@@ -54,17 +54,41 @@ $node->safe_psql('postgres', $_) foreach
   'CREATE INDEX by_end ON flow_internal.run (finished_at)',
   'CREATE INDEX by_third ON flow_internal.outcome ((run_id % 3)) WHERE step_no = 2',
   'CREATE INDEX by_status ON flow_internal.event USING hash (status)',
-  'CREATE INDEX by_input ON flow_internal.run USING gin (input)';
+  'CREATE INDEX by_input ON flow_internal.run USING gin (input)',
+  'CREATE INDEX by_day ON flow_internal.run USING brin (finished_at) WITH (pages_per_range = 1)';
 run_some(300);
 finds_all('by_end', 'run', "finished_at > '2000-01-01'");
 finds_all('by_third', 'outcome', 'run_id % 3 = 1 AND step_no = 2');
 finds_all('by_status', 'event', "status = 'completed'");
 finds_all('by_input', 'run', q(input @> '{}'));
+$node->safe_psql('postgres', 'DROP INDEX flow_internal.by_end');
+finds_all('by_day', 'run', "finished_at > '2000-01-01'");
 all_complete('with more of them');
 
-$node->safe_psql('postgres', "DROP INDEX flow_internal.$_") foreach qw(by_end by_input by_status);
+$node->safe_psql('postgres', "DROP INDEX flow_internal.$_") foreach qw(by_day by_input by_status);
 run_some(100);
 all_complete('with less of them');
+
+# Errors with an index for which nothing is kept from one insert to the next
+$client->query_safe($_) foreach
+  'CREATE INDEX by_input ON flow_internal.run USING gin (input)',
+  q{CREATE INDEX by_share ON flow_internal.run ((1 / (input->>'of')::int)) WHERE input ? 'of'},
+  q{CREATE FUNCTION fail(n int) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+	FOR i IN 1 .. n LOOP
+		BEGIN
+			PERFORM flow_start('w', input => '{"of": 0}');
+		EXCEPTION WHEN division_by_zero THEN NULL;
+		END;
+	END LOOP;
+  END $$};
+my $kept = q{SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'flow target'};
+$client->query_safe('SELECT fail(10)');
+my $before = $client->query_safe($kept);
+$client->query_safe('SELECT fail(10)');
+is($client->query_safe($kept), $before, 'an insert that fails leaves nothing behind');
+run_some(20);
+all_complete('after errors');
+$client->query_safe("DROP INDEX flow_internal.$_") foreach qw(by_input by_share);
 
 # While rows are written
 $client->query_safe(q{SELECT count(flow_start('w')) FROM generate_series(1, 3000) i});
