@@ -23,24 +23,26 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "base/look.h"
 #include "compat.h"
 
+static Oid	index_named(Relation relation, const char *name);
 static RegProcedure equality_of(Oid type);
 static bool follows_changes(const FlowLook *look);
 
 void
-FlowLookBegin(FlowLook *look, FlowTable *table, FlowTable *index,
+FlowLookBegin(FlowLook *look, FlowTable *table, const char *index,
 			  Snapshot snapshot, bool locks)
 {
 	Relation	relation = FlowTableOpen(table, locks ? RowShareLock : AccessShareLock);
 
 	look->relation = relation;
 	look->index = index_open(index == NULL ? RelationGetPrimaryKeyIndex(relation) :
-							 FlowTableRelid(index), AccessShareLock);
+							 index_named(relation, index), AccessShareLock);
 	look->snapshot = snapshot;
 	look->n_keys = IndexRelationGetNumberOfKeyAttributes(look->index);
 	Assert(look->n_keys <= FLOW_LOOK_MAX_KEY);
@@ -55,6 +57,21 @@ FlowLookBegin(FlowLook *look, FlowTable *table, FlowTable *index,
 	look->row = NULL;
 }
 
+/*
+ * Looked up each time, and after the table was locked: REINDEX CONCURRENTLY
+ * gives the name to another index, and drops the one that had it when nobody
+ * has the table any more.
+ */
+static Oid
+index_named(Relation relation, const char *name)
+{
+	Oid			found = get_relname_relid(name, RelationGetNamespace(relation));
+
+	if (!OidIsValid(found))
+		elog(ERROR, "index \"%s\" of flow does not exist", name);
+	return found;
+}
+
 static RegProcedure
 equality_of(Oid type)
 {
@@ -62,7 +79,7 @@ equality_of(Oid type)
 }
 
 void
-FlowLookBeginNow(FlowLook *look, FlowTable *table, FlowTable *index, bool locks)
+FlowLookBeginNow(FlowLook *look, FlowTable *table, const char *index, bool locks)
 {
 	if (locks)
 		PreventCommandIfReadOnly("SELECT FOR NO KEY UPDATE");

@@ -37,17 +37,17 @@ typedef struct FlowLook
 } FlowLook;
 
 /*
- * Begins to look for rows by the key of that index, NULL for the primary key,
- * whose columns are int4, int8 or text.  The snapshot says which version of a row is
- * found: an active one, which stays so until FlowLookEnd; or SnapshotSelf, which
- * finds what is there now, but may miss a row that is changed at this very
- * moment.  An error before FlowLookEnd needs no care.
+ * Begins to look for rows by the key of the index of that name, NULL for the
+ * primary key, whose columns are int4, int8 or text.  The snapshot says which
+ * version of a row is found: an active one, which stays so until FlowLookEnd;
+ * or SnapshotSelf, which finds what is there now, but may miss a row that is
+ * changed at this very moment.  An error before FlowLookEnd needs no care.
  */
-extern void FlowLookBegin(FlowLook *look, FlowTable *table, FlowTable *index,
+extern void FlowLookBegin(FlowLook *look, FlowTable *table, const char *index,
 						  Snapshot snapshot, bool locks);
 
 /* Begins with what a statement would see that started now. */
-extern void FlowLookBeginNow(FlowLook *look, FlowTable *table, FlowTable *index,
+extern void FlowLookBeginNow(FlowLook *look, FlowTable *table, const char *index,
 							 bool locks);
 
 /* Finds the row of a key; false: there is none. */

@@ -44,7 +44,9 @@ enum
 };
 
 static FlowTable workflows = {.name = "workflow"};
-static FlowTable workflow_names = {.name = "workflow_name"};
+
+/* Its index over live names */
+#define BY_NAME		"workflow_name"
 
 #define DEFINITION_COLUMNS \
 	"d.id, d.workflow_id, w.name, d.version, d.search_path, d.document"
@@ -265,7 +267,7 @@ FlowWorkflowLoad(const char *name, FlowWorkflow *out)
 	FlowLook	look;
 	bool		found;
 
-	FlowLookBeginNow(&look, &workflows, &workflow_names, false);
+	FlowLookBeginNow(&look, &workflows, BY_NAME, false);
 	found = FlowLookFind(&look, key) &&
 		FlowLookInt64(&look, COLUMN_HOME) == FlowInstallRequire()->home;
 	if (found)
@@ -282,7 +284,7 @@ FlowWorkflowLock(const char *name, FlowWorkflow *out)
 	FlowLook	look;
 	bool		found;
 
-	FlowLookBeginNow(&look, &workflows, &workflow_names, true);
+	FlowLookBeginNow(&look, &workflows, BY_NAME, true);
 	found = FlowLookFind(&look, key) &&
 		FlowLookLock(&look, LockWaitBlock) == FLOW_HOLD_TAKEN &&
 		FlowLookIsNull(&look, COLUMN_DROPPED_AT);

@@ -100,7 +100,7 @@ for my $n (1 .. 5)
 }
 wait_for_end($node, 'runs end while indexes are made');
 all_complete('that were made meanwhile');
-$node->safe_psql('postgres', 'REINDEX TABLE CONCURRENTLY flow_internal.run');
+$node->safe_psql('postgres', "REINDEX TABLE CONCURRENTLY flow_internal.$_") foreach qw(run task outcome event workflow definition);
 run_some(50);
 $node->safe_psql('postgres', "DROP INDEX CONCURRENTLY flow_internal.live_$_") foreach 1 .. 5;
 run_some(50);
