@@ -237,6 +237,7 @@ ISOLATION = \
 	decide_twice \
 	drop_define \
 	fail_running \
+	foreign_run \
 	pause_complete \
 	release_twice \
 	retry_running \

@@ -153,6 +153,7 @@ static FlowStatement set_started = {
 
 static void take_tid(ItemPointerData *tid);
 static bool find_run(FlowLook *look, int64 run_id);
+static bool is_ours(FlowLook *look);
 static int	sort_ids(const int64 *ids, int n, int64 *sorted);
 static int	compare_ids(const void *a, const void *b);
 static void read_run(FlowLook *look, FlowRunRow *run);
@@ -272,7 +273,8 @@ FlowRunLock(const int64 *run_ids, int n, bool skip, FlowRunRow **rows)
 	FlowLookBeginNow(&look, &runs, NULL, true);
 	for (int i = 0; i < n; i++)
 		if (find_run(&look, ids[i]) &&
-			FlowLookLock(&look, skip ? LockWaitSkip : LockWaitBlock) == FLOW_HOLD_TAKEN)
+			FlowLookLock(&look, skip ? LockWaitSkip : LockWaitBlock) == FLOW_HOLD_TAKEN &&
+			is_ours(&look))
 			read_run(&look, &(*rows)[found++]);
 	FlowLookEndNow(&look);
 	pfree(ids);
@@ -285,8 +287,13 @@ find_run(FlowLook *look, int64 run_id)
 {
 	Datum		key[1] = {Int64GetDatum(run_id)};
 
-	return FlowLookFind(look, key) &&
-		FlowLookInt64(look, COLUMN_HOME) == FlowInstallRequire()->home;
+	return FlowLookFind(look, key) && is_ours(look);
+}
+
+static bool
+is_ours(FlowLook *look)
+{
+	return FlowLookInt64(look, COLUMN_HOME) == FlowInstallRequire()->home;
 }
 
 /* Each once; returns how many. */
