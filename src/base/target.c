@@ -188,8 +188,8 @@ FlowTargetSlots(FlowTarget *target, int n)
 		target->slots = palloc(sizeof(TupleTableSlot *) * n);
 	else
 		target->slots = repalloc(target->slots, sizeof(TupleTableSlot *) * n);
-	while (target->n_slots < n)
-		target->slots[target->n_slots++] =
+	for (; target->n_slots < n; target->n_slots++)
+		target->slots[target->n_slots] =
 			MakeSingleTupleTableSlot(target->desc, &TTSOpsVirtual);
 	MemoryContextSwitchTo(caller);
 	return target->slots;
