@@ -269,7 +269,7 @@ note_additions(const char *additions)
 				 errmsg("tables of extension \"flow\" have something on them that is not its own"),
 				 errdetail("In the database with OID %u: %s.", MyDatabaseId,
 						   additions),
-				 errhint("It can stop workflows, or change what they do.  Drop it.")));
+				 errhint("It can stop workflows, or change what they do.  Drop it, and let all tables have one owner.")));
 }
 
 static void

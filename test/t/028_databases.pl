@@ -70,7 +70,7 @@ sub succeeds
 
 	($code, $out, $err) = $node->psql('postgres', "SET statement_timeout = '60 s'; $command", timeout => 100);
 	is($code, 0, $what // $command) or diag($err);
-	note(sprintf '%s: %.0f ms', $command, 1000 * (time - $started));
+	note(sprintf 'report: %s: %.0f ms', $command, 1000 * (time - $started));
 	return;
 }
 
@@ -254,10 +254,11 @@ $node->safe_psql('versions', q{
 	CREATE RULE "Rule" AS ON DELETE TO flow_internal.data DO ALSO NOTIFY deleted;
 	ALTER TABLE flow_internal.event ENABLE ROW LEVEL SECURITY;
 	CREATE TABLE child () INHERITS (flow_internal.attempt);
+	ALTER TABLE flow_internal.signal OWNER TO nobody;
 	SELECT flow_start('short')});
 $node->reload;
 $node->wait_for_log($additions, $version_offset);
-like(slurp_file($node->logfile, $version_offset), qr/DETAIL:  In the database with OID \d+: a table that inherits from attempt, row security on event, rule "Rule" on data, trigger "Note" on run\./,
+like(slurp_file($node->logfile, $version_offset), qr/DETAIL:  In the database with OID \d+: a table that inherits from attempt, another owner of signal, row security on event, rule "Rule" on data, trigger "Note" on run\./,
 	'what is on the tables of flow and is not its own is told');
 foreach (1 .. 3)
 {
