@@ -34,12 +34,26 @@ sub outcome
 define('many', audited('m', q{for_each => 'SELECT n FROM generate_series(1, 10000) n', result => 'none'}), audited('z', q{after => '{m}'}));
 my $commits = q{SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot(), xact_commit FROM pg_stat_database WHERE datname = 'postgres'};
 my $before = (split /\|/, value($node, $commits))[2];
+my $reads = q{SELECT pg_stat_clear_snapshot(), sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_all_tables
+	WHERE schemaname = 'flow_internal' AND relname IN ('item', 'map', 'outcome', 'task')};
+my $reads_before = (split /\|/, value($node, $reads))[1];
 my $run = value($node, q{SELECT flow_start('many')}, @shop);
 wait_for_end($node, 'a map of 10 000 items ends');
 is(outcome($run), 'completed', '... well');
 is(value($node, "SELECT items || ' ' || items_done FROM flow.step WHERE run_id = $run AND name = 'm'"), '10000 10000', '... with all its items');
 cmp_ok((split /\|/, value($node, $commits))[2] - $before, '<', 3000, '... in far fewer commits');
 cmp_ok(value($node, q{SELECT count(DISTINCT pid) FROM audit}), '>', 1, '... by more than one worker');
+
+# A worker tells of what it has read when it goes idle, or ends
+$node->safe_psql('postgres', 'ALTER SYSTEM SET flow.workers = 0');
+$node->reload;
+wait_for($node, q{NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'flow worker')});
+my $read = (split /\|/, value($node, $reads))[1] - $reads_before;
+note("report: rows read for a map of 10 000 items: $read");
+cmp_ok($read, '>=', 10000, 'items are read');
+cmp_ok($read, '<', 20 * 10000, '... a few times each, whatever the number of commits');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET flow.workers');
+$node->reload;
 is_consistent($node);
 
 # Killed in the middle, time and again
