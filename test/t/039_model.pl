@@ -10,7 +10,7 @@ use Test::More;
 my $cases = $ENV{FLOW_MODEL_CASES} // 1500;
 my $seed = $ENV{FLOW_MODEL_SEED} // time;
 my @needs = qw(all all any some always first);
-my @modes = qw(fail isolate continue skip);
+my @modes = qw(fail isolate continue skip pause);
 
 srand($seed);
 note("seed $seed, $cases cases");
@@ -31,10 +31,12 @@ sub random_steps
 		my %step = (name => "s$i", does => one_of(qw(ok ok ok ok fail condition)), after => [],
 			needs => 'all', on_error => 'fail', emits => {});
 
-		$step{on_error} = one_of($fails ? @modes : @modes[ 1 .. 3 ]) if $step{does} eq 'fail';
+		# a run that is paused stands still, which a failure elsewhere may cut short
+		$step{on_error} = one_of($fails ? @modes[ 0 .. 3 ] : @modes[ 1 .. 4 ]) if $step{does} eq 'fail';
 		$step{items} = int(rand(6)) if rand() < 0.25;
 		$step{items} = 1 + int(rand(5)) if defined $step{items} && $step{does} eq 'fail';
 		$step{bad} = 1 + int(rand($step{items})) if $step{items} && ($step{does} eq 'fail' || rand() < 0.3);
+		delete @step{qw(items bad)} if $step{on_error} eq 'pause';
 		$step{emits} = { map { rand() < 0.5 ? ($_ => 1) : () } qw(x y) } if $step{does} eq 'ok';
 		$step{emits} = {} if defined $step{items} && $step{items} - ($step{bad} ? 1 : 0) < 1;
 		foreach my $from (grep { rand() < 2 / ($i + 1) } 0 .. $i - 1)
@@ -60,7 +62,7 @@ sub definition
 		my $options = '';
 
 		$sql .= "; SELECT flow_emit('$_')" foreach sort keys %{ $step->{emits} };
-		$sql .= '; SELECT 1 / 0' if $step->{does} eq 'fail' && !$step->{bad};
+		$sql .= $step->{on_error} eq 'pause' ? '; SELECT 1 / (flow.attempt - 1)' : '; SELECT 1 / 0' if $step->{does} eq 'fail' && !$step->{bad};
 		$sql .= "; SELECT 1 / (item_no - $step->{bad})" if $step->{bad};
 		$options .= ", for_each => 'SELECT n FROM generate_series(1, $step->{items}) n'" if defined $step->{items};
 		$options .= ", on_item_error => 'collect'" if $step->{bad} && $step->{does} ne 'fail';
@@ -72,7 +74,7 @@ sub definition
 		$options .= ', batch => false' if rand() < 0.2;
 		push @calls, "flow_step('$step->{name}', \$\$ $sql \$\$, result => 'none'$options)";
 	}
-	return "SELECT flow_define('$name', ARRAY[" . join(',', @calls) . '])';
+	return "SELECT flow_define('$name', ARRAY[" . join(',', @calls) . q{], resume_after => '1 us')};
 }
 
 # What a step counts as for one that depends on it: 1 completed, 0 skipped
@@ -115,6 +117,9 @@ sub outcome
 	return 'skipped' if $step->{does} eq 'condition';
 	return 'completed' if $step->{does} eq 'ok';
 	return 'skipped' if $step->{on_error} eq 'skip' && !is_handled($steps, $i);
+
+	# ... which is tried again when its run is resumed, and then does well
+	return 'completed' if $step->{on_error} eq 'pause' && !is_handled($steps, $i);
 	return 'failed';
 }
 
@@ -209,6 +214,7 @@ diag($_) foreach @wrong[ 0 .. ($#wrong < 2 ? $#wrong : 2) ];
 cmp_ok($seen{exact}, '>', $cases, 'many of them exactly');
 is($seen{exact} + $seen{loose}, 3 * $cases, 'none is missing');
 cmp_ok(value($node, q{SELECT count(*) FROM flow.item WHERE status = 'completed'}), '>', $cases, 'there are items');
+cmp_ok(value($node, q{SELECT count(DISTINCT run_id) FROM flow.attempt JOIN flow.step s USING (run_id) WHERE s.name = step AND s.status = 'completed' AND s.attempt = 2}), '>', $cases / 20, '... and runs that were paused');
 is(value($node, q{SELECT count(*) FROM flow.step s
 	WHERE s.items IS NULL AND (SELECT count(*) FROM audit a WHERE a.run_id = s.run_id AND a.step = s.name) <> CASE s.status WHEN 'completed' THEN 1 ELSE 0 END}),
 	'0', 'the effect of every completed step is there once, and of no other');
