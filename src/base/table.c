@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  * table.c
- *	  Insert rows into a table of ours, and update them, many at a time.
+ *	  Insert, update and delete rows of a table of ours, many at a time.
  *
  * What a batch writes most are new rows, of tables that have no rules and no
  * trigger but the one that keeps others out.  They go straight to the table
  * and its indexes, a page of them with one WAL record, as COPY does it: through
  * SQL, an INSERT of a hundred rows from arrays spends most of its time on the
- * arrays.  An update of rows that are locked, whose positions are known, goes
- * the same way.
+ * arrays.  What is done to rows that are locked, whose positions are known,
+ * goes the same way.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -160,6 +160,32 @@ merge(TupleTableSlot *before, TupleTableSlot *after, const Datum *values,
 		after->tts_isnull[i] = replaces[i] ? nulls[i] : before->tts_isnull[i];
 	}
 	ExecStoreVirtualTuple(after);
+}
+
+void
+FlowTableDelete(FlowTable *table, const ItemPointerData *tids, int n)
+{
+	Relation	relation;
+	CommandId	cid;
+
+	if (n == 0)
+		return;
+	relation = open_for(table);
+	cid = GetCurrentCommandId(true);
+	for (int i = 0; i < n; i++)
+	{
+		ItemPointerData tid = tids[i];
+		TM_FailureData failure;
+		TM_Result	result = table_tuple_delete(relation, &tid, cid,
+												GetActiveSnapshot(), InvalidSnapshot,
+												true, &failure, false);
+
+		if (result != TM_Ok && result != TM_SelfModified)
+			elog(ERROR, "a row of table \"%s\" of flow has changed while it was locked",
+				 table->name);
+	}
+	table_close(relation, NoLock);
+	CommandCounterIncrement();
 }
 
 Relation

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * table.h
- *	  Insert rows into a table of ours, and update them, many at a time.
+ *	  Insert, update and delete rows of a table of ours, many at a time.
  *-------------------------------------------------------------------------
  */
 #ifndef FLOW_TABLE_H
@@ -37,6 +37,12 @@ extern void FlowTableInsert(FlowTable *table, Datum *values, bool *nulls, int n)
 extern void FlowTableUpdate(FlowTable *table, const ItemPointerData *tids,
 							const Datum *values, const bool *nulls,
 							const bool *replaces, int n);
+
+/*
+ * Deletes n rows that this transaction has locked, by position; those that it
+ * has deleted or changed already are left as they are.
+ */
+extern void FlowTableDelete(FlowTable *table, const ItemPointerData *tids, int n);
 
 /*
  * Opens and locks the table; the caller closes it with table_close.  If the

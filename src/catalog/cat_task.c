@@ -133,13 +133,6 @@ static FlowStatement put_to_sleep = {
 	.argtypes = {INT8OID, INT4OID, INT4OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT4OID}
 };
 
-static FlowStatement delete = {
-	.sql = "DELETE FROM flow_internal.task WHERE ctid = ANY ($1)",
-	.expect = SPI_OK_DELETE,
-	.nargs = 1,
-	.argtypes = {TIDARRAYOID}
-};
-
 static FlowStatement hold = {
 	.sql = "UPDATE flow_internal.task SET status = 'held', admitted_at = NULL WHERE ctid = ANY ($1)",
 	.expect = SPI_OK_UPDATE,
@@ -147,8 +140,6 @@ static FlowStatement hold = {
 	.argtypes = {TIDARRAYOID}
 };
 
-static void execute_by_tid(FlowStatement *statement, const ItemPointerData *tids,
-						   int n);
 static void write_task(const FlowTaskNew *row, Datum *values, bool *nulls);
 static bool claim_task(FlowLook *look, const FlowStepKey *key, Oid owner,
 					   FlowTaskRow *task);
@@ -334,18 +325,6 @@ FlowTaskSleep(const FlowTaskNew *rows, int n)
 void
 FlowTaskHoldBack(const ItemPointerData *tids, int n)
 {
-	execute_by_tid(&hold, tids, n);
-}
-
-void
-FlowTaskDelete(const ItemPointerData *tids, int n)
-{
-	execute_by_tid(&delete, tids, n);
-}
-
-static void
-execute_by_tid(FlowStatement *statement, const ItemPointerData *tids, int n)
-{
 	Datum	   *values = palloc(sizeof(Datum) * Max(n, 1));
 	Datum		args[1];
 
@@ -354,7 +333,13 @@ execute_by_tid(FlowStatement *statement, const ItemPointerData *tids, int n)
 	for (int i = 0; i < n; i++)
 		values[i] = PointerGetDatum(&tids[i]);
 	args[0] = FlowArray(TIDOID, values, NULL, n);
-	FlowStatementExecute(statement, args, NULL);
+	FlowStatementExecute(&hold, args, NULL);
+}
+
+void
+FlowTaskDelete(const ItemPointerData *tids, int n)
+{
+	FlowTableDelete(&tasks, tids, n);
 }
 
 FlowHold

@@ -43,13 +43,20 @@ enum
 	COLUMN_MAX_RUNS_BY
 };
 
+/* ... and of flow_internal.definition */
+enum
+{
+	DEFINITION_WORKFLOW_ID = 2,
+	DEFINITION_VERSION,
+	DEFINITION_SEARCH_PATH,
+	DEFINITION_DOCUMENT
+};
+
 static FlowTable workflows = {.name = "workflow"};
+static FlowTable definitions = {.name = "definition"};
 
 /* Its index over live names */
 #define BY_NAME		"workflow_name"
-
-#define DEFINITION_COLUMNS \
-	"d.id, d.workflow_id, w.name, d.version, d.search_path, d.document"
 
 static FlowStatement list_names = {
 	.sql = "SELECT name FROM flow_internal.workflow"
@@ -90,15 +97,6 @@ static FlowStatement insert_definition = {
 	.expect = SPI_OK_INSERT_RETURNING,
 	.nargs = 6,
 	.argtypes = {INT4OID, INT4OID, INT4OID, TEXTOID, JSONBOID, TEXTOID}
-};
-
-static FlowStatement load_definition = {
-	.sql = "SELECT " DEFINITION_COLUMNS
-	" FROM flow_internal.definition d, flow_internal.workflow w"
-	" WHERE d.id = $1 AND w.id = d.workflow_id",
-	.expect = SPI_OK_SELECT,
-	.nargs = 1,
-	.argtypes = {INT4OID}
 };
 
 static FlowStatement definition_of_version = {
@@ -211,6 +209,7 @@ typedef struct Passage
 static void enter(Passage *passage);
 static void leave(Passage *passage);
 static void read_workflow(FlowLook *look, FlowWorkflow *out);
+static bool load_name(int32 workflow_id, char **name);
 static void read_interval(FlowLook *look, int column, FlowValue *value);
 static uint64 change(FlowStatement *statement, Datum *values,
 					 const bool *nulls);
@@ -407,27 +406,37 @@ FlowDefinitionInsert(FlowStoredDefinition *definition)
 bool
 FlowDefinitionLoad(int32 id, FlowStoredDefinition *out)
 {
-	Datum		values[] = {Int32GetDatum(id)};
-	Passage		passage;
+	Datum		key[1] = {Int32GetDatum(id)};
+	FlowLook	look;
 	bool		found;
 	bool		isnull;
 
-	enter(&passage);
-	found = FlowStatementExecute(&load_definition, values, NULL) > 0;
+	FlowLookBeginNow(&look, &definitions, NULL, false);
+	found = FlowLookFind(&look, key);
 	if (found)
 	{
-		HeapTuple	row = SPI_tuptable->vals[0];
-
-		MemoryContextSwitchTo(passage.caller);
-		out->id = FlowRowInt32(row, 1);
-		out->workflow_id = FlowRowInt32(row, 2);
-		out->workflow = FlowRowText(row, 3);
-		out->version = FlowRowInt32(row, 4);
-		out->search_path = FlowRowText(row, 5);
-		out->document = DatumGetJsonbP(FlowRowDatum(row, 6, &isnull));
+		out->id = id;
+		out->workflow_id = FlowLookInt32(&look, DEFINITION_WORKFLOW_ID);
+		out->version = FlowLookInt32(&look, DEFINITION_VERSION);
+		out->search_path = FlowLookText(&look, DEFINITION_SEARCH_PATH);
+		out->document = DatumGetJsonbPCopy(FlowLookDatum(&look, DEFINITION_DOCUMENT, &isnull));
 	}
-	SPI_freetuptable(SPI_tuptable);
-	leave(&passage);
+	FlowLookEndNow(&look);
+	return found && load_name(out->workflow_id, &out->workflow);
+}
+
+static bool
+load_name(int32 workflow_id, char **name)
+{
+	Datum		key[1] = {Int32GetDatum(workflow_id)};
+	FlowLook	look;
+	bool		found;
+
+	FlowLookBeginNow(&look, &workflows, NULL, false);
+	found = FlowLookFind(&look, key);
+	if (found)
+		*name = FlowLookText(&look, COLUMN_NAME);
+	FlowLookEndNow(&look);
 	return found;
 }
 
