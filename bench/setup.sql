@@ -67,7 +67,8 @@ BEGIN
 END $$;
 
 -- Waits until the runs of a range of ids have ended, looking rarely: at the
--- newest run alone, and at all of them only when that one has ended.
+-- newest run alone, and at all of them only when that one has ended, and then
+-- a moment later, since that look takes a processor as long as a thousand steps.
 CREATE PROCEDURE bench.wait(first bigint, last bigint) LANGUAGE plpgsql AS $$
 DECLARE
 	waited int := 0;
@@ -77,6 +78,7 @@ BEGIN
 		PERFORM pg_sleep(0.02);
 		waited := waited + 1;
 		CONTINUE WHEN (SELECT finished_at IS NULL FROM flow.run WHERE id = last) AND waited < 15000;
+		PERFORM pg_sleep(0.2);
 		EXIT WHEN NOT EXISTS (SELECT FROM flow.run
 							  WHERE id BETWEEN first AND last AND finished_at IS NULL);
 		IF waited >= 15000 THEN
