@@ -129,6 +129,7 @@ OBJS += \
 	src/engine/limit.o \
 	src/engine/map.o \
 	src/engine/override.o \
+	src/engine/overtaken.o \
 	src/engine/park.o \
 	src/engine/ready.o \
 	src/engine/redo.o \

@@ -8,16 +8,15 @@
  *
  * Which of the others may run, or never will, follows from how the steps of
  * this batch have ended (ready.c); what was skipped leads on to the next, until
- * nothing more follows.  How a run comes to a bad end is in wind.c.
+ * nothing more follows.  How a run comes to a bad end is in wind.c, what a step
+ * leaves behind for which the first was enough in overtaken.c.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "catalog/cat_live.h"
 #include "engine/claim.h"
 #include "engine/control.h"
 #include "engine/deadline.h"
@@ -26,6 +25,7 @@
 #include "engine/hook.h"
 #include "engine/limit.h"
 #include "engine/map.h"
+#include "engine/overtaken.h"
 #include "engine/run.h"
 #include "engine/settle.h"
 #include "engine/subflow.h"
@@ -48,11 +48,6 @@ static void settle_all(FlowBatch *batch, FlowRunRef *run, FlowChanges *changes);
 static void follow(FlowBatch *batch, FlowRunRef *run, const int *from, int n,
 				   FlowChanges *changes);
 static void skip(FlowRunRef *run, const FlowStepDef *step, FlowChanges *changes);
-static int	overtake(FlowBatch *batch, FlowRunRef *run, const FlowStepDef *step,
-					 int *ended, FlowChanges *changes);
-static bool has_run(const FlowRunRef *run, int step_no);
-static void take_away(FlowBatch *batch, FlowRunRef *run, int step_no,
-					  FlowChanges *changes);
 static void pause_run(FlowRunRef *run, FlowChanges *changes);
 
 void
@@ -471,7 +466,8 @@ follow(FlowBatch *batch, FlowRunRef *run, const int *from, int n,
 		}
 		FlowSettleReady(run, step, changes);
 		if (step->needs == FLOW_NEEDS_FIRST)
-			n_ended += overtake(batch, run, step, ended + n_ended, changes);
+			n_ended += FlowOvertakenEnd(batch, run, step, ended + n_ended,
+										changes);
 	}
 	if (n_ended > 0)
 		follow(batch, run, ended, n_ended, changes);
@@ -499,87 +495,6 @@ FlowSettleInitEnd(FlowOutcomeRow *row, const FlowRunRef *run, int step_no,
 	row->status = status;
 	row->started_at = DT_NOBEGIN;
 	row->finished_at = GetCurrentTimestamp();
-}
-
-/*
- * Ends what the step has not waited for, and lists it; returns how many.  The
- * worker that runs one of them finds that it has an end, and drops it.
- */
-static int
-overtake(FlowBatch *batch, FlowRunRef *run, const FlowStepDef *step,
-		 int *ended, FlowChanges *changes)
-{
-	int			n = 0;
-
-	for (int i = 0; i < step->n_deps; i++)
-	{
-		int			no = step->deps[i];
-		FlowOutcomeRow row;
-
-		if (run->ends.status[no] != 0 || has_run(run, no))
-			continue;
-		take_away(batch, run, no, changes);
-		if (run->definition->steps[no - 1].kind == FLOW_KIND_SUBFLOW)
-			FlowSubflowTell(run->id, no, 0, FLOW_ITEM_CANCEL);
-		FlowSettleInitEnd(&row, run, no, FLOW_STEP_CANCELLED);
-		row.reason = psprintf("step \"%s\" did not wait for it", step->name);
-		FlowRowsAdd(&changes->outcomes, &row);
-		FlowEndsNote(&run->ends, no, FLOW_STEP_CANCELLED, 0);
-		ended[n++] = no;
-	}
-	return n;
-}
-
-/* It has run in a transaction of its own, and is only not settled yet. */
-static bool
-has_run(const FlowRunRef *run, int step_no)
-{
-	ListCell   *cell;
-
-	if (run->definition->steps[step_no - 1].isolation == XACT_READ_COMMITTED)
-		return false;
-	foreach(cell, FlowTaskListOf(run->id))
-	{
-		const FlowTaskRow *task = lfirst(cell);
-
-		if (task->key.step_no == step_no && task->ended)
-			return true;
-	}
-	return false;
-}
-
-/* Deletes the tasks of a step that nobody else has locked. */
-static void
-take_away(FlowBatch *batch, FlowRunRef *run, int step_no, FlowChanges *changes)
-{
-	int			items = run->definition->steps[step_no - 1].items;
-	ListCell   *cell;
-
-	foreach(cell, FlowTaskLockOf(run->id))
-	{
-		FlowTaskRow *task = lfirst(cell);
-
-		if ((task->key.step_no != step_no &&
-			 (items == 0 || task->key.step_no != items)) || task->ended)
-			continue;
-		FlowRowsAdd(&changes->deletes, &task->tid);
-		if (items != 0 && task->waits)
-			FlowSubflowTell(run->id, task->key.step_no, task->key.item_no,
-							FLOW_ITEM_CANCEL);
-	}
-	if (run->items[step_no] != NULL)
-		run->items[step_no]->overtaken = true;
-	foreach(cell, batch->items)
-	{
-		FlowItem   *item = lfirst(cell);
-
-		if (item->run == run && item->status == FLOW_STEP_READY && items != 0 &&
-			item->key.step_no == items)
-		{
-			item->status = FLOW_STEP_CANCELLED; /* claimed, and not run */
-			item->overtaken = true;
-		}
-	}
 }
 
 void
