@@ -103,6 +103,7 @@ OBJS += \
 OBJS += \
 	src/engine/await.o \
 	src/engine/batch.o \
+	src/engine/cancelrun.o \
 	src/engine/changes.o \
 	src/engine/claim.o \
 	src/engine/command.o \

@@ -1,13 +1,14 @@
 /*-------------------------------------------------------------------------
  * control.c
- *	  Pause, resume and cancel a run; what all calls that steer it share.
+ *	  Pause and resume a run; what all calls that steer it share.
  *
  * A client's call takes the run's row and holds it until the client commits;
  * of the tasks it touches only those that nobody has locked, since a locked
  * one belongs to a worker, whose flush finds out and cleans up.  Inside a
  * step nothing is locked before the flush, so a call there is remembered and
  * done by the flush, in the order of the runs' ids; a step that cancels its
- * own run keeps its effects.
+ * own run keeps its effects.  What a cancel does is in cancelrun.c, what a retry
+ * does in retryrun.c.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -20,12 +21,11 @@
 
 #include "base/identity.h"
 #include "catalog/cat_item.h"
-#include "catalog/cat_key.h"
 #include "catalog/cat_live.h"
 #include "catalog/cat_look.h"
 #include "catalog/cat_release.h"
 #include "define/access.h"
-#include "define/item.h"
+#include "engine/cancelrun.h"
 #include "engine/changes.h"
 #include "engine/command.h"
 #include "engine/context.h"
@@ -36,7 +36,6 @@
 #include "engine/retryrun.h"
 #include "engine/run.h"
 #include "engine/subflow.h"
-#include "engine/undo.h"
 #include "error.h"
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
@@ -69,13 +68,6 @@ static void pass_down(const FlowRunRow *run, FlowControlVerb verb);
 static void pause_run(const FlowRunRow *run, const char *reason);
 static void resume_run(const FlowRunRow *run);
 static void raise_compensated(const FlowRunRow *run) pg_attribute_noreturn();
-static void cancel_run(FlowRunRow *run, const FlowControl *control);
-static bool spare_ended(const FlowRunRow *run, FlowOutcomeRow *rest);
-static const FlowStepDef *course_of(const FlowDefinition *definition, int step_no);
-static bool spare_last_steps(const FlowRunRow *run, FlowOutcomeRow *rest);
-static void cancel_tasks(const FlowRunRow *run, FlowChanges *changes,
-						 FlowOutcomeRow *rest);
-static bool stays(const FlowRunRow *run, int step_no);
 static void add_event(const FlowRunRow *run, const FlowControl *control);
 
 bool
@@ -368,7 +360,7 @@ FlowControlApply(const FlowControl *control, bool lenient)
 			resume_run(run);
 			break;
 		case FLOW_CONTROL_CANCEL:
-			cancel_run(run, control);
+			FlowCancelRun(run, control);
 			break;
 		case FLOW_CONTROL_RETRY:
 			FlowRetryRun(run, control->step, control->item_no);
@@ -453,161 +445,6 @@ resume_run(const FlowRunRow *run)
 	FlowControlAddTask(run, FLOW_STEP_RUN, 0, &changes);
 	FlowChangesWrite(&changes);
 	FlowControlAnnounce(run);
-}
-
-/*
- * From this commit on no effect of the run commits: its epoch is raised, and
- * whoever runs a step of it is interrupted after the commit.  Steps that always
- * run are left, and what can be undone; a worker starts them when none of the
- * others runs any more.
- */
-static void
-cancel_run(FlowRunRow *run, const FlowControl *control)
-{
-	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
-	FlowOutcomeRow *rest = palloc0(sizeof(FlowOutcomeRow) * (definition->n_all + 1));
-	FlowChanges changes;
-	bool		at_once;
-	bool		undo;
-
-	FlowChangesInit(&changes);
-	for (int no = 1; no <= definition->n_steps; no++)
-	{
-		if (definition->steps[no - 1].part != FLOW_PART_COURSE)
-			continue;
-		rest[no].key.run_id = run->id;
-		rest[no].key.step_no = no;
-		rest[no].status = FLOW_STEP_CANCELLED;
-		rest[no].started_at = DT_NOBEGIN;
-		rest[no].finished_at = GetCurrentTimestamp();
-		rest[no].reason = "the run was cancelled";
-	}
-	undo = spare_ended(run, rest) && run->started && !control->plain;
-	at_once = !spare_last_steps(run, rest) && !undo;
-	cancel_tasks(run, &changes, rest);
-	for (int no = 1; no <= definition->n_steps; no++)
-		if (rest[no].key.run_id != 0)
-			FlowRowsAdd(&changes.outcomes, &rest[no]);
-	if (run->key != NULL)
-		FlowRunKeyRelease(run->workflow_id, run->key, run->id);
-	if (!at_once)
-		FlowControlAddTask(run, FLOW_STEP_RUN, 0, &changes);
-	FlowRunSetCancelled(run->id, at_once, undo, control->reason);
-	if (at_once)
-		FlowHookRaiseRow(run, FLOW_RUN_CANCELLED, control->reason, &changes);
-	FlowChangesWrite(&changes);
-	FlowWakeNoteCancel(run->id, run->epoch + 1);
-	run->status = at_once ? FLOW_RUN_CANCELLED : FLOW_RUN_COMPENSATING;
-	if (at_once && run->parent.run_id != 0)
-		FlowSubflowTellEnd(&run->parent);
-	if (at_once)
-		FlowWakeNoteEnded(run->id);
-	else
-		FlowControlAnnounce(run);
-}
-
-/*
- * Takes the steps that have ended from those to be ended; true if any of them
- * is to be undone.  One that has ended and is not yet settled is one of those.
- */
-static bool
-spare_ended(const FlowRunRow *run, FlowOutcomeRow *rest)
-{
-	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
-	bool		undo = false;
-	int32		probes = FlowItemProbes(definition);
-	ListCell   *cell;
-
-	foreach(cell, FlowOutcomeListOf(&run->id, &probes, 1))
-	{
-		FlowOutcomeRow *row = lfirst(cell);
-
-		memset(&rest[row->key.step_no], 0, sizeof(FlowOutcomeRow));
-		undo = undo || FlowUndoIsDue(&definition->steps[row->key.step_no - 1],
-									 row->status);
-	}
-	if (!definition->has_undo)
-		return false;
-	for (int i = 0; i < definition->n_steps && !undo; i++)
-		undo = definition->steps[i].items != 0 && definition->steps[i].undo != 0 &&
-			FlowItemAnyDone(run->id, definition->steps[i].items);
-	foreach(cell, FlowTaskListOf(run->id))
-	{
-		FlowTaskRow *task = lfirst(cell);
-
-		if (task->ended)
-			undo = undo || FlowUndoIsDue(course_of(definition, task->key.step_no),
-										 FLOW_STEP_COMPLETED);
-	}
-	return undo;
-}
-
-/* The step in the graph to which the one of that number belongs */
-static const FlowStepDef *
-course_of(const FlowDefinition *definition, int step_no)
-{
-	const FlowStepDef *step = &definition->steps[step_no - 1];
-
-	return step->maps ? &definition->steps[step->maps - 1] : step;
-}
-
-/*
- * Takes the steps that always run, and have not, from those to be ended; true
- * if there are any.  A run that never began needs none of them.
- */
-static bool
-spare_last_steps(const FlowRunRow *run, FlowOutcomeRow *rest)
-{
-	FlowDefinition *definition = FlowPlanLookup(run->definition_id);
-	bool		found = false;
-
-	for (int no = 1; no <= definition->n_steps; no++)
-		if (run->started && rest[no].key.run_id != 0 &&
-			definition->steps[no - 1].needs == FLOW_NEEDS_ALWAYS)
-		{
-			rest[no].key.run_id = 0;
-			found = true;
-		}
-	return found;
-}
-
-/*
- * Steps that are running right now are left to their worker; so are those that
- * have ended with a commit of their own, whose outcome is known already.
- */
-static void
-cancel_tasks(const FlowRunRow *run, FlowChanges *changes, FlowOutcomeRow *rest)
-{
-	ListCell   *cell;
-
-	foreach(cell, FlowTaskListOf(run->id))
-		rest[((FlowTaskRow *) lfirst(cell))->key.step_no].key.run_id = 0;
-	foreach(cell, FlowTaskLockOf(run->id))
-	{
-		FlowTaskRow *task = lfirst(cell);
-
-		if (task->ended || stays(run, task->key.step_no))
-			continue;
-		FlowRowsAdd(&changes->deletes, &task->tid);
-		if (rest[task->key.step_no].status == 0)
-			continue;			/* it was overtaken, and has its end; or an
-								 * item */
-		rest[task->key.step_no].key.run_id = run->id;
-		rest[task->key.step_no].attempt = task->attempt;
-	}
-}
-
-/* Hooks of what has happened, and steps that always run */
-static bool
-stays(const FlowRunRow *run, int step_no)
-{
-	const FlowStepDef *step;
-
-	if (step_no == FLOW_STEP_RUN)
-		return false;
-	step = &FlowPlanLookup(run->definition_id)->steps[step_no - 1];
-	return step->part == FLOW_PART_HOOK ||
-		(run->started && step->needs == FLOW_NEEDS_ALWAYS);
 }
 
 FlowStepDef *
