@@ -33,6 +33,7 @@ OBJS += \
 	src/shmem/aside.o \
 	src/shmem/average.o \
 	src/shmem/database.o \
+	src/shmem/facts.o \
 	src/shmem/gate.o \
 	src/shmem/lane.o \
 	src/shmem/overdue.o \

@@ -41,7 +41,7 @@
 #include "guc.h"
 #include "shmem/aside.h"
 #include "shmem/average.h"
-#include "shmem/database.h"
+#include "shmem/facts.h"
 #include "shmem/recorder.h"
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"

@@ -28,7 +28,7 @@
 #include "engine/redo.h"
 #include "engine/suspect.h"
 #include "error.h"
-#include "shmem/database.h"
+#include "shmem/facts.h"
 
 /* Charges after which a step fails */
 #define CHARGES_TO_FAIL			2

@@ -30,6 +30,7 @@
 #include "shmem/aside.h"
 #include "shmem/average.h"
 #include "shmem/database.h"
+#include "shmem/facts.h"
 #include "shmem/queue.h"
 #include "shmem/testpoint.h"
 

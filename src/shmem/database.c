@@ -16,6 +16,9 @@
  * Slots are reused: one of a database without the extension says no more
  * than that it has been probed, and gives way when all are taken.
  *
+ * What else is known of a database, and only kept here, is set and asked for
+ * in facts.c.
+ *
  * All of it is protected by FlowShmemLock.  Requests are left in commit
  * callbacks, so nothing here allocates or raises.
  *-------------------------------------------------------------------------
@@ -31,7 +34,6 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "guc.h"
 #include "shmem/database.h"
 #include "shmem/shmem.h"
 #include "shmem/slot.h"
@@ -60,7 +62,7 @@ static DatabaseSlot *find(Oid database);
 static DatabaseSlot *find_or_make(Oid database);
 static DatabaseSlot *find_place(void);
 static void leave_request(DatabaseSlot *slot, uint32 ask);
-static bool set_flag(Oid database, size_t offset, bool value);
+static uint64 exchange(void *field, size_t size, uint64 value);
 static void wake(int procno);
 static void wake_launcher(void);
 static void scheduler_exit(int code, Datum arg);
@@ -329,196 +331,58 @@ FlowDatabaseHasAsked(Oid database)
 	return FlowDatabaseGet(database, &info) && info.asked != 0;
 }
 
-int64
-FlowDatabaseGetEmitted(Oid database)
-{
-	FlowDatabaseInfo info;
-
-	return FlowDatabaseGet(database, &info) ? info.emitted : 0;
-}
-
-void
-FlowDatabaseSetEmitted(Oid database, int64 id)
-{
-	DatabaseSlot *slot;
-
-	if (!FlowShmemIsAvailable())
-		return;
-	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
-	slot = find(database);
-	if (slot != NULL)
-		slot->info.emitted = id;
-	LWLockRelease(FlowShmemLock());
-}
-
-void
-FlowDatabaseSetWanted(Oid database, int wanted)
-{
-	DatabaseSlot *slot;
-
-	if (!FlowShmemIsAvailable())
-		return;
-	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
-	slot = find(database);
-	if (slot != NULL)
-		slot->info.wanted = wanted;
-	LWLockRelease(FlowShmemLock());
-}
-
-void
-FlowDatabaseSetNoSlot(Oid database, bool no_slot)
-{
-	DatabaseSlot *slot;
-
-	if (!FlowShmemIsAvailable())
-		return;
-	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
-	slot = find(database);
-	if (slot != NULL)
-		slot->info.no_slot = no_slot;
-	LWLockRelease(FlowShmemLock());
-}
-
-bool
-FlowDatabaseIsWatched(Oid database)
-{
-	FlowDatabaseInfo info;
-
-	return FlowDatabaseGet(database, &info) && info.watched;
-}
-
-void
-FlowDatabaseSetWatched(Oid database, bool watched)
-{
-	(void) set_flag(database, offsetof(FlowDatabaseInfo, watched), watched);
-}
-
-bool
-FlowDatabaseIsPromoted(Oid database)
-{
-	FlowDatabaseInfo info;
-
-	return FlowDatabaseGet(database, &info) && info.promoted;
-}
-
-void
-FlowDatabaseSetPromoted(Oid database)
-{
-	(void) set_flag(database, offsetof(FlowDatabaseInfo, promoted), true);
-}
-
-bool
-FlowDatabaseKeeps(Oid database)
-{
-	bool		keeps = false;
-
-	for (int i = 0; FlowShmemIsAvailable() && i < FLOW_MAX_DATABASES; i++)
-	{
-		volatile FlowDatabaseInfo *info = &shared->slots[i].info;
-
-		keeps |= info->keeps && info->database == database;
-	}
-	return keeps;
-}
-
-void
-FlowDatabaseSetKeeps(Oid database, bool keeps)
-{
-	(void) set_flag(database, offsetof(FlowDatabaseInfo, keeps), keeps);
-}
-
 uint64
-FlowDatabaseAwaits(Oid database)
-{
-	uint64		awaits = 0;
-
-	for (int i = 0; FlowShmemIsAvailable() && i < FLOW_MAX_DATABASES; i++)
-	{
-		volatile FlowDatabaseInfo *info = &shared->slots[i].info;
-
-		if (info->database == database)
-			awaits |= info->awaits;
-	}
-	return awaits;
-}
-
-void
-FlowDatabaseSetAwaits(Oid database, uint64 awaits)
+FlowDatabaseSetField(Oid database, size_t offset, size_t size, uint64 value)
 {
 	DatabaseSlot *slot;
+	uint64		before = 0;
 
 	if (!FlowShmemIsAvailable())
-		return;
+		return 0;
 	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
 	slot = find(database);
 	if (slot != NULL)
-		slot->info.awaits = awaits;
-	LWLockRelease(FlowShmemLock());
-}
-
-bool
-FlowDatabaseMissesSignals(Oid database)
-{
-	TimestampTz expires = GetCurrentTimestamp() + FlowSignalKeep * USECS_PER_SEC;
-
-	for (int i = 0; FlowShmemIsAvailable() && i < FLOW_MAX_DATABASES; i++)
-	{
-		volatile FlowDatabaseInfo *info = &shared->slots[i].info;
-
-		if (info->database == database)
-			return expires < info->signals_due;
-	}
-	return true;
-}
-
-void
-FlowDatabaseSetSignalsDue(Oid database, TimestampTz due)
-{
-	DatabaseSlot *slot;
-
-	if (!FlowShmemIsAvailable())
-		return;
-	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
-	slot = find(database);
-	if (slot != NULL)
-		slot->info.signals_due = due;
-	LWLockRelease(FlowShmemLock());
-}
-
-bool
-FlowDatabaseSetForeign(Oid database, bool is_foreign)
-{
-	return set_flag(database, offsetof(FlowDatabaseInfo, is_foreign),
-					is_foreign);
-}
-
-bool
-FlowDatabaseSetAdditions(Oid database, bool has_additions)
-{
-	return set_flag(database, offsetof(FlowDatabaseInfo, has_additions),
-					has_additions);
-}
-
-/* Returns what the flag was. */
-static bool
-set_flag(Oid database, size_t offset, bool value)
-{
-	DatabaseSlot *slot;
-	bool		before = false;
-
-	if (!FlowShmemIsAvailable())
-		return false;
-	LWLockAcquire(FlowShmemLock(), LW_EXCLUSIVE);
-	slot = find(database);
-	if (slot != NULL)
-	{
-		bool	   *flag = (bool *) ((char *) &slot->info + offset);
-
-		before = *flag;
-		*flag = value;
-	}
+		before = exchange((char *) &slot->info + offset, size, value);
 	LWLockRelease(FlowShmemLock());
 	return before;
+}
+
+/* In one store: some fields are read without the lock. */
+static uint64
+exchange(void *field, size_t size, uint64 value)
+{
+	uint64		before;
+
+	switch (size)
+	{
+		case sizeof(bool):
+			before = *(bool *) field;
+			*(bool *) field = value != 0;
+			break;
+		case sizeof(int):
+			before = *(int *) field;
+			*(int *) field = (int) value;
+			break;
+		default:
+			Assert(size == sizeof(uint64));
+			before = *(uint64 *) field;
+			*(uint64 *) field = value;
+			break;
+	}
+	return before;
+}
+
+const volatile FlowDatabaseInfo *
+FlowDatabasePeek(Oid database)
+{
+	for (int i = 0; FlowShmemIsAvailable() && i < FLOW_MAX_DATABASES; i++)
+	{
+		const volatile FlowDatabaseInfo *info = &shared->slots[i].info;
+
+		if (info->database == database)
+			return info;
+	}
+	return NULL;
 }
 
 void

@@ -109,56 +109,26 @@ extern uint32 FlowDatabaseTake(Oid database);	/* the requests, now cleared */
 extern bool FlowDatabaseHasAsked(Oid database);
 
 /*
- * What the scheduler leaves for others: where its announcing of events has
- * stopped; how many roles wait for another's worker to give way; whether
- * max_worker_processes kept a worker from starting.  The last two are cleared
- * when it detaches or dies.  FlowDatabaseWanted adds up all databases.
+ * How many roles of all databases wait for another's worker to give way (see
+ * FlowDatabaseSetWanted), and whether any does.
  */
-extern int64 FlowDatabaseGetEmitted(Oid database);
-extern void FlowDatabaseSetEmitted(Oid database, int64 id);
-extern void FlowDatabaseSetWanted(Oid database, int wanted);
-extern void FlowDatabaseSetNoSlot(Oid database, bool no_slot);
-
-/*
- * Is the extension of another version than the library, is there something of
- * others on its tables?  Returns the answer before, so that it is said once.
- */
-extern bool FlowDatabaseSetForeign(Oid database, bool is_foreign);
-extern bool FlowDatabaseSetAdditions(Oid database, bool has_additions);
 extern int	FlowDatabaseWanted(void);
 extern bool FlowDatabaseIsWanted(void); /* a hint, without the lock */
 
 /*
- * Whether steps have to be looked up among those that ran in a crash; whether
- * the first of each is to be run with care.
+ * For facts.c.  Sets a field of FlowDatabaseInfo by its offset and size (of a
+ * bool, int or 64-bit integer), and returns what it was; 0 if the database has
+ * no slot, where nothing is set.
  */
-extern bool FlowDatabaseIsWatched(Oid database);
-extern void FlowDatabaseSetWatched(Oid database, bool watched);
-extern bool FlowDatabaseIsPromoted(Oid database);
-extern void FlowDatabaseSetPromoted(Oid database);
+extern uint64 FlowDatabaseSetField(Oid database, size_t offset, size_t size,
+								   uint64 value);
 
 /*
- * Whether some workflow of the database keeps its runs for a while only, so that
- * the scheduler wants to hear of their ends.
+ * Likewise.  What is known of a database, in shared memory, to be read without
+ * the lock, as a hint: the slot may be given to another one meanwhile.  NULL:
+ * nothing.
  */
-extern bool FlowDatabaseKeeps(Oid database);	/* a hint, without the lock */
-extern void FlowDatabaseSetKeeps(Oid database, bool keeps);
-
-/*
- * Whose places the scheduler wants to hear of when they are given back.  It sets
- * all bits before it counts the places, so that what is given back after the
- * count is told; a hint of whoever gives one back, who has committed, reads it
- * without the lock.
- */
-extern uint64 FlowDatabaseAwaits(Oid database);
-extern void FlowDatabaseSetAwaits(Oid database, uint64 awaits);
-
-/*
- * Whether the scheduler has to hear of signals sent now: it does not expect any
- * to expire as soon.  Reads without the lock.
- */
-extern bool FlowDatabaseMissesSignals(Oid database);
-extern void FlowDatabaseSetSignalsDue(Oid database, TimestampTz due);
+extern const volatile FlowDatabaseInfo *FlowDatabasePeek(Oid database);
 
 /* The launcher's side.  No state is set while a scheduler is attached. */
 extern void FlowDatabaseLauncherAttach(void);

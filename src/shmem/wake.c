@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 
 #include "shmem/database.h"
+#include "shmem/facts.h"
 #include "shmem/recorder.h"
 #include "shmem/ring.h"
 #include "shmem/share.h"

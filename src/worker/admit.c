@@ -20,6 +20,7 @@
 
 #include "catalog/cat_limit.h"
 #include "shmem/database.h"
+#include "shmem/facts.h"
 #include "shmem/testpoint.h"
 #include "shmem/wake.h"
 #include "worker/admit.h"

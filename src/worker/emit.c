@@ -19,7 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/cat_sweep.h"
-#include "shmem/database.h"
+#include "shmem/facts.h"
 #include "shmem/testpoint.h"
 #include "worker/emit.h"
 #include "worker/scheduler.h"

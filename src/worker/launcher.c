@@ -40,6 +40,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "shmem/database.h"
+#include "shmem/facts.h"
 #include "shmem/queue.h"
 #include "shmem/recorder.h"
 #include "shmem/reload.h"

@@ -28,6 +28,7 @@
 #include "engine/retention.h"
 #include "guc.h"
 #include "shmem/database.h"
+#include "shmem/facts.h"
 #include "worker/prune.h"
 #include "worker/scheduler.h"
 

@@ -24,7 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/cat_crash.h"
-#include "shmem/database.h"
+#include "shmem/facts.h"
 #include "shmem/recorder.h"
 #include "shmem/testpoint.h"
 #include "worker/repair.h"

@@ -36,6 +36,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "shmem/database.h"
+#include "shmem/facts.h"
 #include "shmem/queue.h"
 #include "shmem/testpoint.h"
 #include "worker/scheduler.h"
