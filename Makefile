@@ -37,6 +37,7 @@ OBJS += \
 	src/shmem/gate.o \
 	src/shmem/lane.o \
 	src/shmem/overdue.o \
+	src/shmem/parcel.o \
 	src/shmem/queue.o \
 	src/shmem/recorder.o \
 	src/shmem/reload.o \

@@ -39,10 +39,4 @@ extern void FlowWakeNoteReleased(void); /* after a row of crashes */
  */
 extern bool FlowWakeHasReady(void);
 
-/*
- * The lane that this process takes its work from; -1: none.  What it pushes
- * there wakes one colleague less, since it takes the first entry itself.
- */
-extern void FlowWakeSetOwnLane(int lane);
-
 #endif							/* FLOW_WAKE_H */

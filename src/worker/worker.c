@@ -38,12 +38,12 @@
 #include "guc.h"
 #include "shmem/aside.h"
 #include "shmem/database.h"
+#include "shmem/parcel.h"
 #include "shmem/queue.h"
 #include "shmem/recorder.h"
 #include "shmem/reload.h"
 #include "shmem/slot.h"
 #include "shmem/testpoint.h"
-#include "shmem/wake.h"
 #include "worker/staff.h"
 #include "worker/worker.h"
 
