@@ -162,28 +162,31 @@ merge(TupleTableSlot *before, TupleTableSlot *after, const Datum *values,
 	ExecStoreVirtualTuple(after);
 }
 
+/* SnapshotSelf sees what earlier commands of this transaction have left. */
 void
 FlowTableDelete(FlowTable *table, const ItemPointerData *tids, int n)
 {
 	Relation	relation;
+	TupleTableSlot *slot;
 	CommandId	cid;
 
 	if (n == 0)
 		return;
 	relation = open_for(table);
+	slot = table_slot_create(relation, NULL);
 	cid = GetCurrentCommandId(true);
 	for (int i = 0; i < n; i++)
 	{
 		ItemPointerData tid = tids[i];
 		TM_FailureData failure;
-		TM_Result	result = table_tuple_delete(relation, &tid, cid,
-												GetActiveSnapshot(), InvalidSnapshot,
-												true, &failure, false);
 
-		if (result != TM_Ok && result != TM_SelfModified)
+		if (table_tuple_fetch_row_version(relation, &tid, SnapshotSelf, slot) &&
+			table_tuple_delete(relation, &tid, cid, GetActiveSnapshot(),
+							   InvalidSnapshot, true, &failure, false) != TM_Ok)
 			elog(ERROR, "a row of table \"%s\" of flow has changed while it was locked",
 				 table->name);
 	}
+	ExecDropSingleTupleTableSlot(slot);
 	table_close(relation, NoLock);
 	CommandCounterIncrement();
 }
