@@ -54,6 +54,7 @@ FlowRunAgain(int64 run_id, const char *from_step, NullableDatum input)
 		start.input = input.value;
 	start.workflow = definition->workflow;
 	start.version = definition->version;
+	start.workflow_id = definition->workflow_id;
 	start.key = run.key;
 	start.on_conflict = run.key ? "error" : "return";
 	start.start_at = DT_NOBEGIN;

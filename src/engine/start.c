@@ -48,6 +48,7 @@ typedef enum KeyResult
 	KEY_OTHER					/* another run has it: *other, 0 for none */
 } KeyResult;
 
+static void require_same(const FlowStart *start, const FlowWorkflow *workflow);
 static void require_right(const FlowWorkflow *workflow);
 static void check_request(const FlowStart *start);
 static int32 definition_for(const FlowWorkflow *workflow, int32 version);
@@ -80,6 +81,7 @@ FlowRunStart(const FlowStart *start)
 	check_request(start);
 	FlowWorkflowRequire(start->workflow, &workflow);
 	require_right(&workflow);
+	require_same(start, &workflow);
 	if (!workflow.enabled)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -143,6 +145,21 @@ require_right(const FlowWorkflow *workflow)
 			 errhint("Ask a member of that role for: SELECT flow_grant(%s, %s)",
 					 quote_literal_cstr(workflow->name),
 					 quote_literal_cstr(GetUserNameFromId(GetUserId(), true)))));
+}
+
+/* It may have been dropped, and another one defined. */
+static void
+require_same(const FlowStart *start, const FlowWorkflow *workflow)
+{
+	if (start->workflow_id == 0 || start->workflow_id == workflow->id)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("the workflow of run " INT64_FORMAT " does not exist any more",
+					start->keep_of),
+			 errdetail("Workflow \"%s\" is another one, defined since.",
+					   workflow->name),
+			 errhint("Use flow_start() for a run of that one.")));
 }
 
 static void

@@ -19,6 +19,7 @@ typedef struct FlowStart
 	TimestampTz start_at;		/* DT_NOBEGIN: now */
 	int32		priority;
 	int32		version;		/* 0: the newest */
+	int32		workflow_id;	/* that the name must mean; 0: any */
 	bool		once;
 	TimestampTz slot;			/* DT_NOBEGIN: none */
 	FlowStepKey parent;			/* step that starts it; run_id 0: none */

@@ -120,6 +120,14 @@ SELECT flow_rerun(:run, 'c') AS again \gset
 SELECT flow_drain(:again);
 SELECT steps, effects FROM override_steps WHERE run_id = :again;
 
+-- A rerun is one of the same workflow, not of another that has its name now
+SELECT flow_define('override-renewed', ARRAY[override_step('a')]) AS version, flow_start('override-renewed') AS run \gset
+SELECT flow_drain(:run);
+SELECT flow_drop('override-renewed');
+SELECT flow_define('override-renewed', ARRAY[override_step('p')]);
+SELECT override_error(format('flow_rerun(%s)', :run)) ~ 'does not exist any more' AS refused,
+	override_error(format('flow_rerun(%s, ''a'')', :run)) ~ 'does not exist any more' AS refused_from_a_step;
+
 -- execute: the output, or the step's error and nothing kept; delays elapse
 SELECT flow_execute('override', '{"x": 3}');
 SELECT count(*) AS runs FROM flow.run WHERE workflow = 'override' AND status = 'completed' AND input = '{"x": 3}';
