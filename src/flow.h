@@ -121,7 +121,8 @@ typedef enum FlowResultMode
 	FLOW_RESULT_ROWS,
 	FLOW_RESULT_NONE,
 	FLOW_RESULT_VALUE,			/* of an expression: its value */
-	FLOW_RESULT_OBJECTS			/* an array of rows, each an object */
+	FLOW_RESULT_OBJECTS,		/* an array of rows, each an object */
+	FLOW_RESULT_ONE				/* as row, of SQL without the option */
 } FlowResultMode;
 
 /* When a step runs, given how the steps it depends on have ended */

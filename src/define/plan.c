@@ -244,7 +244,7 @@ compile_sql(FlowStepDef *step, const FlowStepSpec *spec)
 	compile_expression(&step->sql[FLOW_SQL_LIMIT_KEY], spec, FLOW_OPT_LIMIT_KEY);
 	compile_expression(&step->sql[FLOW_SQL_RESULT], spec, FLOW_OPT_ON_RESULT);
 	step->sql[FLOW_SQL_RESULT].expression = false;
-	step->sql[FLOW_SQL_RESULT].result = FLOW_RESULT_ROW;
+	step->sql[FLOW_SQL_RESULT].result = FLOW_RESULT_ONE;
 	step->workflow = workflow ? pstrdup(workflow) : NULL;
 	if (step->kind == FLOW_KIND_SUBFLOW)
 		step->definition->has_subflow = true;

@@ -263,7 +263,7 @@ call(FlowBatch *batch, FlowItem *item)
 	ErrorData  *error;
 	bool		isnull;
 
-	call.dest = FlowResultCreate(FLOW_RESULT_ROW, batch->context);
+	call.dest = FlowResultCreate(FLOW_RESULT_ONE, batch->context);
 	debug_query_string = call.sql;
 	pgstat_report_activity(STATE_RUNNING, call.sql);
 	error = FlowGuardRun(FLOW_GUARD_BARE, run_statement, &call);

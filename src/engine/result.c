@@ -45,6 +45,7 @@ typedef struct Receiver
 
 static void startup(DestReceiver *self, int operation, TupleDesc typeinfo);
 static bool receive(TupleTableSlot *slot, DestReceiver *self);
+static void raise_not_one(FlowResultMode mode) pg_attribute_noreturn();
 static void finish(DestReceiver *self);
 static void destroy(DestReceiver *self);
 static bool is_array(FlowResultMode mode);
@@ -126,18 +127,8 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 
 	if (receiver->mode == FLOW_RESULT_NONE)
 		return true;
-	if (receiver->mode == FLOW_RESULT_VALUE && receiver->n_rows > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CARDINALITY_VIOLATION),
-				 errmsg("expression returned more than one row"),
-				 errdetail("Its value is taken from a single row."),
-				 errhint("Use an aggregate, or LIMIT 1.")));
-	if (receiver->mode == FLOW_RESULT_ROW && receiver->n_rows > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CARDINALITY_VIOLATION),
-				 errmsg("step returned more than one row"),
-				 errdetail("Its result is taken as a single row."),
-				 errhint("Use result => 'rows' for an array of all rows, or result => 'none' to discard them.")));
+	if (!is_array(receiver->mode) && receiver->n_rows > 0)
+		raise_not_one(receiver->mode);
 	receiver->n_rows++;
 
 	caller = MemoryContextSwitchTo(receiver->context);
@@ -154,6 +145,24 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 	}
 	MemoryContextSwitchTo(caller);
 	return true;
+}
+
+static void
+raise_not_one(FlowResultMode mode)
+{
+	if (mode == FLOW_RESULT_VALUE)
+		ereport(ERROR,
+				(errcode(ERRCODE_CARDINALITY_VIOLATION),
+				 errmsg("expression returned more than one row"),
+				 errdetail("Its value is taken from a single row."),
+				 errhint("Use an aggregate, or LIMIT 1.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_CARDINALITY_VIOLATION),
+			 errmsg("step returned more than one row"),
+			 errdetail("Its result is taken as a single row."),
+			 mode == FLOW_RESULT_ONE ?
+			 errhint("Have it return a single row, by jsonb_agg() or LIMIT 1 for instance, or none.") :
+			 errhint("Use result => 'rows' for an array of all rows, or result => 'none' to discard them.")));
 }
 
 static void

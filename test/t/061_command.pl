@@ -133,6 +133,14 @@ is(value($node, "SELECT output FROM flow.step WHERE run_id = $run AND name = 'z'
 is(value($node, 'SELECT count(*), max(a) FROM results'), '1|2', '... once');
 is(value($node, "SELECT count(*) FROM marks WHERE run_id = $run"), '2', '... and the command is run again for the next attempt');
 
+# ---- more rows than its output has room for
+define('many', q{flow_command('c', $$ SELECT n FROM big $$, on_error => 'continue')},
+	q{flow_command('r', $$ CALL answer(1, 'b') $$, on_result => 'SELECT n FROM big', on_error => 'continue')});
+$run = start('many');
+is(ended($run, 'commands with several rows'), 'c failed 1 21000, r failed 1 21000', '... fail');
+is(value($node, "SELECT DISTINCT error->>'message', error->>'detail', error->>'hint' FROM flow.step WHERE run_id = $run"),
+	'step returned more than one row|Its result is taken as a single row.|Have it return a single row, by jsonb_agg() or LIMIT 1 for instance, or none.', '... with a hint at no option that they do not have');
+
 # ---- what it leaves in the session
 define('mess', q{flow_command('m', 'CALL mess()')}, audited('w', q{after => '{m}'}),
 	q{flow_step('look', $$ SELECT current_user AS me, to_regclass('pg_temp.scratch') IS NOT NULL AS temp, current_setting('work_mem') AS work_mem, current_setting('application_name') AS app,
