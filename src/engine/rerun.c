@@ -15,6 +15,7 @@
 #include "base/identity.h"
 #include "catalog/cat_outcome.h"
 #include "catalog/cat_run.h"
+#include "define/access.h"
 #include "define/beside.h"
 #include "define/item.h"
 #include "engine/control.h"
@@ -40,12 +41,14 @@ FlowRunAgain(int64 run_id, const char *from_step, NullableDatum input)
 	FlowIdentity identity;
 	FlowDefinition *definition;
 
+	FlowAccessRequireUse();
 	FlowControlLoad(run_id, &run);
+	definition = FlowPlanLookup(run.definition_id);
+	FlowStartRequireRight(definition->workflow);
 	memset(&start, 0, sizeof(start));
 	FlowIdentityRaise(&identity);
 	require_finished(&run);
 	FlowRunRequireData(&run, "run again");
-	definition = FlowPlanLookup(run.definition_id);
 	FlowRunRequest(run_id, &start.input, &start.slot);
 	if (from_step != NULL)
 		start.keep = steps_to_keep(&run, from_step, &start.n_keep);

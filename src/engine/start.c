@@ -110,6 +110,15 @@ FlowRunStart(const FlowStart *start)
 	return run_id;
 }
 
+void
+FlowStartRequireRight(const char *name)
+{
+	FlowWorkflow workflow;
+
+	FlowWorkflowRequire(name, &workflow);
+	require_right(&workflow);
+}
+
 int64
 FlowRunFind(const char *name, const char *key)
 {

@@ -36,6 +36,12 @@ typedef struct FlowStart
 extern int64 FlowRunStart(const FlowStart *start);
 
 /*
+ * Raises unless the current user may start runs of the workflow; 42704 if it
+ * does not exist for that user.  Needs a transaction and SPI.
+ */
+extern void FlowStartRequireRight(const char *workflow);
+
+/*
  * The unfinished run of that key, else the latest, else 0.  Needs a
  * transaction and SPI.
  */

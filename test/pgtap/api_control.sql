@@ -144,9 +144,9 @@ SELECT flow_grant('api-wait', 'api_nobody', 'read') \g /dev/null
 SET LOCAL ROLE api_nobody;
 SELECT string_agg(said, ' ') AS said FROM (SELECT answer(format(call, :run)) AS said
 	FROM unnest(ARRAY['SELECT flow_pause(%s)', 'SELECT flow_resume(%s)', 'SELECT flow_cancel(%s)', 'SELECT flow_retry(%s)',
-		'SELECT flow_skip(%s, ''a'')', 'SELECT flow_finish(%s, ''a'')', 'SELECT flow_signal(%s, ''w'')', 'SELECT flow_delete_data(%s)']) call) s \gset
+		'SELECT flow_skip(%s, ''a'')', 'SELECT flow_finish(%s, ''a'')', 'SELECT flow_signal(%s, ''w'')', 'SELECT flow_delete_data(%s)', 'SELECT flow_rerun(%s)']) call) s \gset
 RESET ROLE;
-SELECT is(:'said'::text, '42501 42501 42501 42501 42501 42501 42501 42501', 'rights: who may only read steers nothing');
+SELECT is(:'said'::text, '42501 42501 42501 42501 42501 42501 42501 42501 42501', 'rights: who may only read steers nothing');
 SELECT flow_start('api-wait') AS done, flow_grant('api-wait', 'api_nobody', 'operate') AS g \gset
 SET LOCAL ROLE api_nobody;
 SELECT string_agg(said, ' ') AS said FROM (SELECT answer(format(call, :run)) AS said

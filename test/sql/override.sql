@@ -80,6 +80,16 @@ SET LOCAL ROLE regress_flow_overrider;
 SELECT override_error(format('flow_skip(%s, ''a'')', :run));
 SELECT override_error(format('flow_rerun(%s)', :run));
 ROLLBACK;
+-- a rerun is a start, and who has no right to that is not told how the run is
+SELECT flow_revoke('override', 'regress_flow_overrider'), flow_grant('override', 'regress_flow_overrider', 'read');
+SET ROLE regress_flow_overrider;
+SELECT override_error(format('flow_rerun(%s)', :run));
+SELECT override_error(format('flow_rerun(%s, ''nobody'')', :run));
+RESET ROLE;
+SELECT flow_grant('override', 'regress_flow_overrider', 'start');
+SET ROLE regress_flow_overrider;
+SELECT override_error(format('flow_rerun(%s)', :run));
+RESET ROLE;
 SELECT flow_revoke('override', 'regress_flow_overrider');
 DROP OWNED BY regress_flow_overrider;
 DROP ROLE regress_flow_overrider;
