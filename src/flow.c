@@ -129,5 +129,7 @@ find_name(const char *const *names, int count, const char *name,
 			return i;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("\"%s\" is no %s", name, what)));
+			 errmsg("\"%s\" is no %s", name, what),
+			 errdetail("A row of flow_internal has it, which this version of the library does not know."),
+			 errhint("See that library and extension have the same version, and that nobody has changed the row.")));
 }

@@ -66,6 +66,7 @@ FlowInstallRequire(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension \"flow\" is not installed in this database"),
+				 errdetail("Its library is loaded, but there are no tables of flow here."),
 				 errhint("Run CREATE EXTENSION flow.")));
 	return found;
 }

@@ -128,7 +128,9 @@ FlowLookLock(FlowLook *look, LockWaitPolicy policy)
 			if (!follows)
 				ereport(ERROR,
 						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						 errmsg("could not serialize access due to concurrent update")));
+						 errmsg("could not serialize access due to concurrent update"),
+						 errdetail("Another transaction has changed the row since this one took its snapshot."),
+						 errhint("Do the transaction again.")));
 			return FLOW_HOLD_GONE;
 		default:
 			return FLOW_HOLD_GONE;

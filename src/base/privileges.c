@@ -165,7 +165,9 @@ flow_refuse_write(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" can only be called as a trigger",
-						"refuse_write")));
+						"refuse_write"),
+				 errdetail("Each table of flow has it as a trigger, which looks at who writes there."),
+				 errhint("Leave it to those triggers.")));
 	relation = ((TriggerData *) fcinfo->context)->tg_relation;
 	if (GetUserId() != relation->rd_rel->relowner && !superuser())
 		ereport(ERROR,

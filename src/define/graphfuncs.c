@@ -40,7 +40,9 @@ graph_argument(FunctionCallInfo fcinfo)
 			heads[e] < 0 || heads[e] >= n)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("edge %d is not between two of %d nodes", e, n)));
+					 errmsg("edge %d is not between two of %d nodes", e, n),
+					 errdetail("Nodes count from 0, and each tail has a head beside it."),
+					 errhint("Give two arrays of one length, of numbers below %d.", n)));
 		edges[e].from = tails[e];
 		edges[e].to = heads[e];
 	}
@@ -123,7 +125,9 @@ flow_test_graph_reach(PG_FUNCTION_ARGS)
 	if (from < 0 || from >= graph->n)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("node %d is none of %d nodes", from, graph->n)));
+				 errmsg("node %d is none of %d nodes", from, graph->n),
+				 errdetail("Nodes count from 0."),
+				 errhint("Give a number below %d.", graph->n)));
 	FlowGraphReach(graph, from, reached);
 	for (int i = 0; i < graph->n; i++)
 		if (reached[i])

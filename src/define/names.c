@@ -175,6 +175,7 @@ refuse_member(ParseState *pstate, const ColumnRef *cref)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("\"%s\" is a value of type jsonb, not a table", name),
+			 errdetail("Its members are reached by the operators of jsonb."),
 			 errhint("Write %s->>%s.", quote_identifier(name),
 					 quote_literal_cstr(strVal(member))),
 			 parser_errposition(pstate, cref->location)));
@@ -262,12 +263,14 @@ refuse_other_step(ParseState *pstate, const ColumnRef *cref, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("step \"%s\" cannot see its own output", name),
-				 errhint("Only the outputs of steps upstream of it exist when it runs."),
+				 errdetail("Only the outputs of steps upstream of it exist when it runs."),
+				 errhint("Use one of those, or what an earlier round has left for flow_get()."),
 				 parser_errposition(pstate, cref->location)));
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("step \"%s\" cannot see step \"%s\", which is not upstream of it",
 					place->name, name),
+			 errdetail("A step sees the outputs of those that it comes after."),
 			 errhint("Add \"%s\" to \"after\" of step \"%s\".",
 					 name, place->name),
 			 parser_errposition(pstate, cref->location)));
@@ -296,6 +299,7 @@ raise_unknown(ParseState *pstate, const ColumnRef *cref, const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("name \"flow.%s\" does not exist", name),
+			 errdetail("Neither a value that the step sees nor a step has that name."),
 			 suggestion.best ?
 			 errhint("Perhaps you meant flow.%s.",
 					 quote_identifier(suggestion.best)) :
@@ -309,7 +313,8 @@ refuse_number(ParseState *pstate, ParamRef *pref)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_PARAMETER),
 			 errmsg("there is no parameter $%d", pref->number),
-			 errhint("The values of a step have names: input, and the steps upstream of it."),
+			 errdetail("The values of a step have names: input, and the steps upstream of it."),
+			 errhint("Write the name in place of $%d.", pref->number),
 			 parser_errposition(pstate, pref->location)));
 	return NULL;
 }

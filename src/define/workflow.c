@@ -461,6 +461,7 @@ settle_runs(const FlowWorkflow *workflow, int32 definition_id,
 				 errmsg_plural("workflow \"%s\" has %d unfinished run",
 							   "workflow \"%s\" has %d unfinished runs",
 							   n, workflow->name, n),
+				 errdetail("A run that is not finished needs its definition."),
 				 errhint("Cancel them with flow_cancel(), or drop it with force => true.")));
 	for (int i = 0; i < n; i++)
 		cancel(runs[i]);

@@ -203,5 +203,7 @@ check_client(void)
 	if (MyProcPort != NULL && !pq_check_connection())
 		ereport(FATAL,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("connection to client lost while it waited for a run")));
+				 errmsg("connection to client lost while it waited for a run"),
+				 errdetail("The run goes on without it."),
+				 errhint("If the client is still there, have tcp_keepalives_idle keep its connection alive.")));
 }

@@ -468,5 +468,6 @@ FlowBatchAbandon(FlowBatch *batch, FlowVerdict verdict)
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("a batch of flow was given up"),
-			 errdetail("Its steps are done again.")));
+			 errdetail("Its steps are done again."),
+			 errhint("If that does not end, look for a client that holds a run in an open transaction.")));
 }

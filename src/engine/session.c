@@ -121,7 +121,8 @@ FlowSessionClean(void)
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not clear the session of a flow worker: %s",
 						error->message),
-				 errdetail("The worker ends, and another takes its place.")));
+				 errdetail("The worker ends, and another takes its place."),
+				 errhint("Look at what the steps of that role leave in the session: temporary tables, cursors, locks.")));
 	dirty = false;
 }
 
@@ -139,7 +140,8 @@ FlowSessionReset(void)
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not reset the session of a flow worker: %s",
 						error ? error->message : "its role has changed"),
-				 errdetail("The worker ends, and another takes its place.")));
+				 errdetail("The worker ends, and another takes its place."),
+				 errhint("Look at the settings that ALTER ROLE and ALTER DATABASE give to the role.")));
 	dirty = false;
 }
 

@@ -25,6 +25,7 @@ flow_raise_unknown_run(PG_FUNCTION_ARGS)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("run " INT64_FORMAT " does not exist", PG_GETARG_INT64(0)),
+			 errdetail("There is no such run, or you have no privilege on it."),
 			 errhint("The view flow.run shows the runs you may see.")));
 	PG_RETURN_NULL();
 }

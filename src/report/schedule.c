@@ -113,6 +113,7 @@ check_spec(const FlowScheduleSpec *spec)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("condition of schedule \"%s\" is not supported", spec->name),
+				 errdetail("A schedule starts its workflow whenever its time comes."),
 				 errhint("Make the condition the first step of the workflow.")));
 }
 
@@ -124,13 +125,15 @@ check_name(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid name of a schedule: \"%s\"", name),
-				 errdetail("A name has from 1 to %d bytes.", MAX_SCHEDULE_NAME)));
+				 errdetail("A name has from 1 to %d bytes.", MAX_SCHEDULE_NAME),
+				 errhint("%s", name[0] == '\0' ? "Give it a name." : "Use a shorter name.")));
 	for (const char *c = name; *c != '\0'; c++)
 		if ((unsigned char) *c < ' ' || *c == 0x7f)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("invalid name of a schedule: \"%s\"", name),
-					 errdetail("A name has no control characters.")));
+					 errdetail("A name has no control characters."),
+					 errhint("Take line breaks, tabs and the like out of it.")));
 }
 
 static void
@@ -148,13 +151,16 @@ check_choice(const char *option, const char *value,
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("%s => \"%s\" is not supported", option, value),
+					 errdetail("Of the values of \"%s\" only \"%s\" is supported.",
+							   option, choices[0]),
 					 errhint("Leave it out, or use \"%s\".", choices[0])));
 		appendStringInfo(&list, "%s\"%s\"", i > 0 ? ", " : "", choices[i]);
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid value \"%s\" of \"%s\"", value, option),
-			 errdetail("Known are %s.", list.data)));
+			 errdetail("Known are %s.", list.data),
+			 errhint("Leave it out, or use \"%s\".", choices[0])));
 }
 
 /*
@@ -174,15 +180,19 @@ check_same_owner(const char *name, Oid owner)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("schedule \"%s\" belongs to role \"%s\"", name, owner_name),
+					 errdetail("Its job in pg_cron is that of one role, and only that role may change it."),
 					 errhint("SET ROLE %s first.", quote_identifier(owner_name))));
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("schedule \"%s\" belongs to a role that no longer exists", name),
+				 errdetail("Only its owner may change it, and there is none."),
 				 errhint("Call flow_unschedule first, as a superuser.")));
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("schedule \"%s\" belongs to another role", name)));
+			 errmsg("schedule \"%s\" belongs to another role", name),
+			 errdetail("Only its owner may change it, and names are unique in the database."),
+			 errhint("Leave it to that role, or use another name for one of your own.")));
 }
 
 /* The workflow's id, if the current user may start it. */
@@ -291,7 +301,8 @@ check_may_fire(const FlowSchedule *schedule)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for schedule \"%s\"", schedule->name),
-				 errdetail("It belongs to role \"%s\".", schedule->owner_name)));
+				 errdetail("It belongs to role \"%s\".", schedule->owner_name),
+				 errhint("Ask a member of that role.")));
 }
 
 static int64

@@ -118,6 +118,8 @@ text_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 	if (PG_ARGISNULL(argument))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
+				 errmsg("argument \"%s\" must not be null", name),
+				 errdetail("There is nothing that null could mean here."),
+				 errhint("Give a value for it.")));
 	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }

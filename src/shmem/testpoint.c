@@ -377,7 +377,9 @@ raise_error(const char *name, const char *argument, int level)
 								 argument[3], argument[4]);
 	ereport(level,
 			(errcode(sqlstate),
-			 errmsg("test point \"%s\" was told to fail", name)));
+			 errmsg("test point \"%s\" was told to fail", name),
+			 errdetail("A test has ordered it."),
+			 errhint("Stop the test if it is none that you have started.")));
 }
 
 /*

@@ -122,7 +122,8 @@ report(const Repair *repair)
 					 errmsg("a process went down while it ran step %d of run " INT64_FORMAT,
 							record->key.step_no, record->key.run_id),
 					 errdetail("In the database with OID %u.  The step is tried again alone; the second time it fails.",
-							   MyDatabaseId)));
+							   MyDatabaseId),
+					 errhint("Look at flow.attempt, and in the log for what ended the process.")));
 	}
 }
 

@@ -366,6 +366,7 @@ may_work(StaffRole *role, TimestampTz now)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("workflows of role \"%s\" do not run: %s",
 						check.name, check.reason),
+				 errdetail("Their runs wait; flow.stuck shows them."),
 				 errhint("%s", check.hint)));
 	role->refused = true;
 	return false;

@@ -37,6 +37,24 @@ is(value($node, q{SELECT count(*) FROM flow.run GROUP BY slot HAVING count(*) > 
 is(value($node, q{SELECT flow_unschedule('every-minute'), flow_unschedule('every-minute')}), 't|f', 'flow_unschedule removes it once');
 is(value($node, q{SELECT count(*) FROM cron.job}), '0', '... and its job');
 
+# The job is that of one role
+$node->safe_psql('postgres', q{CREATE ROLE ann LOGIN; CREATE ROLE anns LOGIN IN ROLE ann; CREATE ROLE eve LOGIN;
+	GRANT USAGE, CREATE ON SCHEMA flow TO ann, anns, eve; SELECT flow_grant('tick', 'ann'), flow_grant('tick', 'eve');
+	GRANT USAGE ON SCHEMA cron TO ann, anns, eve});
+$node->safe_psql('postgres', q{SELECT flow_schedule('anns', '0 3 * * *', 'tick')}, extra_params => [ '-U', 'ann' ]);
+foreach my $case (
+	[ 'anns', qr/schedule "anns" belongs to role "ann"\nDETAIL:  Its job in pg_cron is that of one role, .*\nHINT:  SET ROLE ann first\./ ],
+	[ 'eve', qr/schedule "anns" belongs to another role\nDETAIL:  Only its owner may change it, .*\nHINT:  Leave it to that role/ ])
+{
+	($code, $out, $err) = $node->psql('postgres', q{SELECT flow_schedule('anns', '0 4 * * *', 'tick')}, extra_params => [ '-U', $case->[0] ]);
+	like($err, $case->[1], "$case->[0] cannot change it, and is told why");
+}
+$node->safe_psql('postgres', q{UPDATE flow_internal.schedule SET owner = 1});
+($code, $out, $err) = $node->psql('postgres', q{SELECT flow_schedule('anns', '0 4 * * *', 'tick')});
+like($err, qr/belongs to a role that no longer exists\nDETAIL:  Only its owner may change it, and there is none\.\nHINT:  Call flow_unschedule first/, 'nobody can when that role is gone');
+is(value($node, q{SELECT flow_unschedule('anns')}), 't', '... but a superuser can remove it');
+$node->safe_psql('postgres', q{SELECT cron.unschedule(jobid) FROM cron.job});
+
 # One that was restored does not count as enabled, until its owner makes it anew
 $node->safe_psql('postgres', q{SELECT flow_schedule('daily', '0 3 * * *', 'tick')});
 is(value($node, q{SELECT enabled FROM flow.schedule}), 't', 'a schedule is enabled');
