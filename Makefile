@@ -55,6 +55,7 @@ OBJS += \
 	src/catalog/cat_child.o \
 	src/catalog/cat_command.o \
 	src/catalog/cat_crash.o \
+	src/catalog/cat_definition.o \
 	src/catalog/cat_event.o \
 	src/catalog/cat_item.o \
 	src/catalog/cat_key.o \
@@ -73,6 +74,7 @@ OBJS += \
 	src/catalog/cat_total.o \
 	src/catalog/cat_waiting.o \
 	src/catalog/cat_workflow.o \
+	src/catalog/passage.o \
 	src/catalog/stepkey.o
 
 # define: what the user wrote, as a checked and compiled graph

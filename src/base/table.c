@@ -19,6 +19,7 @@
 #include "catalog/namespace.h"
 #include "commands/sequence.h"
 #include "executor/tuptable.h"
+#include "miscadmin.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -58,6 +59,7 @@ FlowTableInsert(FlowTable *table, Datum *values, bool *nulls, int n)
 	{
 		int			count = Min(CHUNK, n - done);
 
+		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < count; i++)
 		{
 			Size		at = (Size) (done + i) * natts;
@@ -128,6 +130,7 @@ FlowTableUpdate(FlowTable *table, const ItemPointerData *tids,
 		MemoryContext caller;
 		FlowUpdateIndexes update;
 
+		CHECK_FOR_INTERRUPTS();
 		if (!table_tuple_fetch_row_version(relation, &tid, SnapshotAny, before))
 			elog(ERROR, "a row of table \"%s\" of flow has changed while it was locked",
 				 table->name);
@@ -180,6 +183,7 @@ FlowTableDelete(FlowTable *table, const ItemPointerData *tids, int n)
 		ItemPointerData tid = tids[i];
 		TM_FailureData failure;
 
+		CHECK_FOR_INTERRUPTS();
 		if (table_tuple_fetch_row_version(relation, &tid, SnapshotSelf, slot) &&
 			table_tuple_delete(relation, &tid, cid, GetActiveSnapshot(),
 							   InvalidSnapshot, true, &failure, false) != TM_Ok)

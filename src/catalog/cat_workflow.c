@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  * cat_workflow.c
- *	  Workflows, their definitions and who may use them: rows and structs.
+ *	  Workflows and who may use them: rows and structs.
  *
- * A definition is inserted and never updated (dropped_at apart); what may
- * change in place is in the row of the workflow.  That row is also the lock
- * on which all who define, drop or enable one name queue; those who do it for
- * the first time queue on the unique index over live names.  A start reads
- * the row without a lock.
+ * What may change in place is in the row of the workflow, the rest is in its
+ * definitions (cat_definition.c).  That row is also the lock on which all who
+ * define, drop or enable one name queue; those who do it for the first time
+ * queue on the unique index over live names.  A start reads the row without a
+ * lock.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -17,11 +17,10 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "base/identity.h"
 #include "base/install.h"
 #include "base/look.h"
-#include "base/spi.h"
 #include "catalog/cat_workflow.h"
+#include "catalog/passage.h"
 
 /* Columns of flow_internal.workflow */
 enum
@@ -43,17 +42,7 @@ enum
 	COLUMN_MAX_RUNS_BY
 };
 
-/* ... and of flow_internal.definition */
-enum
-{
-	DEFINITION_WORKFLOW_ID = 2,
-	DEFINITION_VERSION,
-	DEFINITION_SEARCH_PATH,
-	DEFINITION_DOCUMENT
-};
-
 static FlowTable workflows = {.name = "workflow"};
-static FlowTable definitions = {.name = "definition"};
 
 /* Its index over live names */
 #define BY_NAME		"workflow_name"
@@ -86,50 +75,6 @@ static FlowStatement save_workflow = {
 	.nargs = 9,
 	.argtypes = {INT4OID, INT4OID, INT4OID, TEXTOID, TEXTOID, INTERVALOID,
 	INTERVALOID, INT4OID, TEXTOID}
-};
-
-static FlowStatement insert_definition = {
-	.sql = "INSERT INTO flow_internal.definition"
-	" (id, workflow_id, version, search_path, document, created_by)"
-	" VALUES (coalesce(nullif($1, 0),"
-	" nextval('flow_internal.definition_id_seq')), $2, $3, $4, $5, $6)"
-	" RETURNING id",
-	.expect = SPI_OK_INSERT_RETURNING,
-	.nargs = 6,
-	.argtypes = {INT4OID, INT4OID, INT4OID, TEXTOID, JSONBOID, TEXTOID}
-};
-
-static FlowStatement definition_of_version = {
-	.sql = "SELECT id FROM flow_internal.definition"
-	" WHERE workflow_id = $1 AND version = $2 AND dropped_at IS NULL",
-	.expect = SPI_OK_SELECT,
-	.nargs = 2,
-	.argtypes = {INT4OID, INT4OID}
-};
-
-static FlowStatement last_version = {
-	.sql = "SELECT max(version) FROM flow_internal.definition"
-	" WHERE workflow_id = $1",
-	.expect = SPI_OK_SELECT,
-	.nargs = 1,
-	.argtypes = {INT4OID}
-};
-
-static FlowStatement newest_definition = {
-	.sql = "SELECT id, version FROM flow_internal.definition"
-	" WHERE workflow_id = $1 AND dropped_at IS NULL"
-	" ORDER BY version DESC LIMIT 1",
-	.expect = SPI_OK_SELECT,
-	.nargs = 1,
-	.argtypes = {INT4OID}
-};
-
-static FlowStatement drop_definition = {
-	.sql = "UPDATE flow_internal.definition SET dropped_at = now()"
-	" WHERE id = $1 AND dropped_at IS NULL",
-	.expect = SPI_OK_UPDATE,
-	.nargs = 1,
-	.argtypes = {INT4OID}
 };
 
 static FlowStatement mark_dropped = {
@@ -199,65 +144,9 @@ static FlowStatement delete_grant = {
 	.argtypes = {INT4OID, OIDOID, TEXTOID}
 };
 
-/* Between enter and leave: connected to SPI and raised. */
-typedef struct Passage
-{
-	MemoryContext caller;
-	FlowIdentity identity;
-} Passage;
-
-static void enter(Passage *passage);
-static void leave(Passage *passage);
 static void read_workflow(FlowLook *look, FlowWorkflow *out);
-static bool load_name(int32 workflow_id, char **name);
 static void read_interval(FlowLook *look, int column, FlowValue *value);
-static uint64 change(FlowStatement *statement, Datum *values,
-					 const bool *nulls);
-static int32 fetch_int(FlowStatement *statement, Datum *values);
 static bool is_granted(Oid role, Oid user);
-
-static void
-enter(Passage *passage)
-{
-	passage->caller = CurrentMemoryContext;
-	SPI_connect();
-	FlowIdentityRaise(&passage->identity);
-}
-
-static void
-leave(Passage *passage)
-{
-	FlowIdentityRestore(&passage->identity);
-	SPI_finish();
-}
-
-/* A statement that returns nothing, passed through; the rows it changed. */
-static uint64
-change(FlowStatement *statement, Datum *values, const bool *nulls)
-{
-	Passage		passage;
-	uint64		n;
-
-	enter(&passage);
-	n = FlowStatementExecute(statement, values, nulls);
-	leave(&passage);
-	return n;
-}
-
-/* A statement that returns one integer at most; 0 if none. */
-static int32
-fetch_int(FlowStatement *statement, Datum *values)
-{
-	Passage		passage;
-	int32		result = 0;
-
-	enter(&passage);
-	if (FlowStatementExecute(statement, values, NULL) > 0)
-		result = FlowRowInt32(SPI_tuptable->vals[0], 1);
-	SPI_freetuptable(SPI_tuptable);
-	leave(&passage);
-	return result;
-}
 
 bool
 FlowWorkflowLoad(const char *name, FlowWorkflow *out)
@@ -291,6 +180,20 @@ FlowWorkflowLock(const char *name, FlowWorkflow *out)
 		read_workflow(&look, out);
 	FlowLookEndNow(&look);
 	return found;
+}
+
+char *
+FlowWorkflowName(int32 workflow_id)
+{
+	Datum		key[1] = {Int32GetDatum(workflow_id)};
+	FlowLook	look;
+	char	   *name = NULL;
+
+	FlowLookBeginNow(&look, &workflows, NULL, false);
+	if (FlowLookFind(&look, key))
+		name = FlowLookText(&look, COLUMN_NAME);
+	FlowLookEndNow(&look);
+	return name;
 }
 
 static void
@@ -328,16 +231,16 @@ FlowWorkflowNames(void)
 {
 	Datum		values[] = {Int64GetDatum(FlowInstallRequire()->home)};
 	List	   *names = NIL;
-	Passage		passage;
+	FlowPassage passage;
 	uint64		n;
 
-	enter(&passage);
+	FlowPassageEnter(&passage);
 	n = FlowStatementExecute(&list_names, values, NULL);
 	MemoryContextSwitchTo(passage.caller);
 	for (uint64 i = 0; i < n; i++)
 		names = lappend(names, FlowRowText(SPI_tuptable->vals[i], 1));
 	SPI_freetuptable(SPI_tuptable);
-	leave(&passage);
+	FlowPassageLeave(&passage);
 	return names;
 }
 
@@ -351,10 +254,10 @@ FlowWorkflowInsert(FlowWorkflow *workflow)
 		CStringGetTextDatum(workflow->owner_name),
 		Int32GetDatum(workflow->version)
 	};
-	Passage		passage;
+	FlowPassage passage;
 	bool		inserted;
 
-	enter(&passage);
+	FlowPassageEnter(&passage);
 	inserted = FlowStatementExecute(&insert_workflow, values, NULL) > 0;
 	if (inserted)
 	{
@@ -363,7 +266,7 @@ FlowWorkflowInsert(FlowWorkflow *workflow)
 		workflow->home = DatumGetInt64(values[0]);
 	}
 	SPI_freetuptable(SPI_tuptable);
-	leave(&passage);
+	FlowPassageLeave(&passage);
 	return inserted;
 }
 
@@ -385,102 +288,7 @@ FlowWorkflowSave(const FlowWorkflow *workflow)
 		false, !workflow->keep.isset, !workflow->keep_data.isset,
 	workflow->max_runs == 0, workflow->max_runs_by == NULL};
 
-	change(&save_workflow, values, nulls);
-}
-
-void
-FlowDefinitionInsert(FlowStoredDefinition *definition)
-{
-	Datum		values[] = {
-		Int32GetDatum(definition->id),
-		Int32GetDatum(definition->workflow_id),
-		Int32GetDatum(definition->version),
-		CStringGetTextDatum(definition->search_path),
-		JsonbPGetDatum(definition->document),
-		CStringGetTextDatum(GetUserNameFromId(GetUserId(), false))
-	};
-
-	definition->id = fetch_int(&insert_definition, values);
-}
-
-bool
-FlowDefinitionLoad(int32 id, FlowStoredDefinition *out)
-{
-	Datum		key[1] = {Int32GetDatum(id)};
-	FlowLook	look;
-	bool		found;
-	bool		isnull;
-
-	FlowLookBeginNow(&look, &definitions, NULL, false);
-	found = FlowLookFind(&look, key);
-	if (found)
-	{
-		out->id = id;
-		out->workflow_id = FlowLookInt32(&look, DEFINITION_WORKFLOW_ID);
-		out->version = FlowLookInt32(&look, DEFINITION_VERSION);
-		out->search_path = FlowLookText(&look, DEFINITION_SEARCH_PATH);
-		out->document = DatumGetJsonbPCopy(FlowLookDatum(&look, DEFINITION_DOCUMENT, &isnull));
-	}
-	FlowLookEndNow(&look);
-	return found && load_name(out->workflow_id, &out->workflow);
-}
-
-static bool
-load_name(int32 workflow_id, char **name)
-{
-	Datum		key[1] = {Int32GetDatum(workflow_id)};
-	FlowLook	look;
-	bool		found;
-
-	FlowLookBeginNow(&look, &workflows, NULL, false);
-	found = FlowLookFind(&look, key);
-	if (found)
-		*name = FlowLookText(&look, COLUMN_NAME);
-	FlowLookEndNow(&look);
-	return found;
-}
-
-int32
-FlowDefinitionOfVersion(int32 workflow_id, int32 version)
-{
-	Datum		values[] = {Int32GetDatum(workflow_id), Int32GetDatum(version)};
-
-	return fetch_int(&definition_of_version, values);
-}
-
-int32
-FlowDefinitionLastVersion(int32 workflow_id)
-{
-	Datum		values[] = {Int32GetDatum(workflow_id)};
-
-	return fetch_int(&last_version, values);
-}
-
-bool
-FlowDefinitionNewest(int32 workflow_id, int32 *id, int32 *version)
-{
-	Datum		values[] = {Int32GetDatum(workflow_id)};
-	Passage		passage;
-	bool		found;
-
-	enter(&passage);
-	found = FlowStatementExecute(&newest_definition, values, NULL) > 0;
-	if (found)
-	{
-		*id = FlowRowInt32(SPI_tuptable->vals[0], 1);
-		*version = FlowRowInt32(SPI_tuptable->vals[0], 2);
-	}
-	SPI_freetuptable(SPI_tuptable);
-	leave(&passage);
-	return found;
-}
-
-void
-FlowDefinitionDrop(int32 id)
-{
-	Datum		values[] = {Int32GetDatum(id)};
-
-	change(&drop_definition, values, NULL);
+	FlowPassageExecute(&save_workflow, values, nulls);
 }
 
 void
@@ -488,7 +296,7 @@ FlowWorkflowMarkDropped(int32 workflow_id)
 {
 	Datum		values[] = {Int32GetDatum(workflow_id)};
 
-	change(&mark_dropped, values, NULL);
+	FlowPassageExecute(&mark_dropped, values, NULL);
 }
 
 int64 *
@@ -496,16 +304,16 @@ FlowWorkflowUnfinished(int32 workflow_id, int32 definition_id, int *n)
 {
 	Datum		values[] = {Int32GetDatum(workflow_id),
 	Int32GetDatum(definition_id)};
-	Passage		passage;
+	FlowPassage passage;
 	int64	   *runs;
 
-	enter(&passage);
+	FlowPassageEnter(&passage);
 	*n = (int) FlowStatementExecute(&unfinished_runs, values, NULL);
 	runs = MemoryContextAlloc(passage.caller, sizeof(int64) * Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 		runs[i] = FlowRowInt64(SPI_tuptable->vals[i], 1);
 	SPI_freetuptable(SPI_tuptable);
-	leave(&passage);
+	FlowPassageLeave(&passage);
 	return runs;
 }
 
@@ -514,7 +322,7 @@ FlowWorkflowSetEnabled(int32 workflow_id, bool enabled)
 {
 	Datum		values[] = {Int32GetDatum(workflow_id), BoolGetDatum(enabled)};
 
-	return change(&set_enabled, values, NULL) > 0;
+	return FlowPassageExecute(&set_enabled, values, NULL) > 0;
 }
 
 void
@@ -526,7 +334,7 @@ FlowWorkflowSaveOwner(const FlowWorkflow *workflow)
 		CStringGetTextDatum(workflow->owner_name)
 	};
 
-	change(&set_owner, values, NULL);
+	FlowPassageExecute(&set_owner, values, NULL);
 }
 
 Oid
@@ -534,14 +342,14 @@ FlowWorkflowOwner(int32 workflow_id)
 {
 	Datum		values[] = {Int32GetDatum(workflow_id),
 	Int64GetDatum(FlowInstallRequire()->home)};
-	Passage		passage;
+	FlowPassage passage;
 	Oid			owner = InvalidOid;
 
-	enter(&passage);
+	FlowPassageEnter(&passage);
 	if (FlowStatementExecute(&owner_of, values, NULL) > 0)
 		owner = FlowRowOid(SPI_tuptable->vals[0], 1);
 	SPI_freetuptable(SPI_tuptable);
-	leave(&passage);
+	FlowPassageLeave(&passage);
 	return owner;
 }
 
@@ -557,16 +365,16 @@ FlowWorkflowIsGranted(int32 workflow_id, const char *privilege, Oid user)
 	Datum		values[] = {Int32GetDatum(workflow_id),
 	privilege ? CStringGetTextDatum(privilege) : 0};
 	bool		nulls[] = {false, privilege == NULL};
-	Passage		passage;
+	FlowPassage passage;
 	bool		granted = false;
 	uint64		n;
 
-	enter(&passage);
+	FlowPassageEnter(&passage);
 	n = FlowStatementExecute(&list_grants, values, nulls);
 	for (uint64 i = 0; i < n && !granted; i++)
 		granted = is_granted(FlowRowOid(SPI_tuptable->vals[i], 1), user);
 	SPI_freetuptable(SPI_tuptable);
-	leave(&passage);
+	FlowPassageLeave(&passage);
 	return granted;
 }
 
@@ -587,7 +395,7 @@ FlowWorkflowGrant(int32 workflow_id, Oid role, const char *privilege)
 		CStringGetTextDatum(privilege)
 	};
 
-	change(&insert_grant, values, NULL);
+	FlowPassageExecute(&insert_grant, values, NULL);
 }
 
 void
@@ -600,5 +408,5 @@ FlowWorkflowRevoke(int32 workflow_id, Oid role, const char *privilege)
 	};
 	bool		nulls[] = {false, false, privilege == NULL};
 
-	change(&delete_grant, values, nulls);
+	FlowPassageExecute(&delete_grant, values, nulls);
 }

@@ -33,17 +33,6 @@ typedef struct FlowWorkflow
 	char	   *max_runs_by;	/* SQL; NULL: of all runs together */
 } FlowWorkflow;
 
-/* One version of it */
-typedef struct FlowStoredDefinition
-{
-	int32		id;
-	int32		workflow_id;
-	char	   *workflow;		/* name */
-	int32		version;
-	char	   *search_path;
-	Jsonb	   *document;
-} FlowStoredDefinition;
-
 /* The workflow of that name and of this home; false if there is none. */
 extern bool FlowWorkflowLoad(const char *name, FlowWorkflow *out);
 
@@ -52,6 +41,9 @@ extern bool FlowWorkflowLoad(const char *name, FlowWorkflow *out);
  * those who define or drop one name queue.
  */
 extern bool FlowWorkflowLock(const char *name, FlowWorkflow *out);
+
+/* The name of a workflow, dropped or not; NULL if there is none. */
+extern char *FlowWorkflowName(int32 workflow_id);
 
 /* Names of all workflows of this home, in order; a List of char *. */
 extern List *FlowWorkflowNames(void);
@@ -65,22 +57,6 @@ extern bool FlowWorkflowInsert(FlowWorkflow *workflow);
 /* Stores what may change in place, and which version is the newest. */
 extern void FlowWorkflowSave(const FlowWorkflow *workflow);
 
-/* Inserts a version; its id is drawn if it is 0. */
-extern void FlowDefinitionInsert(FlowStoredDefinition *definition);
-
-/* Any definition by its id, dropped ones too; false if there is none. */
-extern bool FlowDefinitionLoad(int32 id, FlowStoredDefinition *out);
-
-/* The id of a version that has not been dropped, or 0. */
-extern int32 FlowDefinitionOfVersion(int32 workflow_id, int32 version);
-
-/* The highest version there is or was. */
-extern int32 FlowDefinitionLastVersion(int32 workflow_id);
-
-/* The newest version that has not been dropped; false if there is none. */
-extern bool FlowDefinitionNewest(int32 workflow_id, int32 *id, int32 *version);
-
-extern void FlowDefinitionDrop(int32 id);
 extern void FlowWorkflowMarkDropped(int32 workflow_id);
 
 /* Unfinished runs of a workflow, or of one of its definitions (0: of all). */

@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "base/install.h"
+#include "catalog/cat_definition.h"
 #include "catalog/cat_workflow.h"
 #include "define/beside.h"
 #include "define/graph.h"

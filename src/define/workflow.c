@@ -18,6 +18,7 @@
 
 #include "base/install.h"
 #include "catalog/cat_release.h"
+#include "catalog/cat_definition.h"
 #include "catalog/cat_workflow.h"
 #include "define/access.h"
 #include "define/check.h"

@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "base/identity.h"
+#include "catalog/cat_definition.h"
 #include "catalog/cat_event.h"
 #include "catalog/cat_item.h"
 #include "catalog/cat_key.h"
